@@ -1,0 +1,4 @@
+-- Drops the table of users.
+-- loses: every user
+
+DROP TABLE public.users;
