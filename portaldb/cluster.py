@@ -1,8 +1,8 @@
 """A private PostgreSQL cluster: the one of this checkout under .portaldb/, or a throwaway one for tests.
 
 It never touches a cluster of the system. PostgreSQL refuses to run as root, so root hands the work to the user
-who owns the cluster's folder. Logins come over the unix socket (peer, with a map that lets root, the cluster's
-own user and the checkout's owner be any role in ROLES) or over 127.0.0.1 (scram-sha-256 alone).
+whom the cluster's folder belongs to. Logins come over the unix socket (peer, with a map that lets root, the
+cluster's user and the checkout's owner be any role of ROLES) or over 127.0.0.1 (scram-sha-256 alone).
 """
 
 import contextlib
@@ -11,15 +11,13 @@ import hashlib
 import json
 import os
 import pwd
-import re
 import shutil
-import signal
 import socket as sockets
 import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -33,6 +31,8 @@ from portaldb.errors import (
     RightsError,
     UsageError,
 )
+from portaldb.machine import fit, settings_of, this_machine
+from portaldb.programs import find_programs, identity, run
 
 DATABASE = "mcp_portal"
 SUPERUSER = "postgres"
@@ -48,236 +48,26 @@ ROLES = (
 )
 """The roles that peer lets root, the cluster's user and the checkout's owner be."""
 
-OLDEST_MAJOR = 15
 LOCALE = "en_US.utf8"
-SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path is 108 bytes, the last of them NUL
 PORTS = range(54320, 54420)
-START_SECONDS = 60
-KEPT_LOG_BYTES = 10 * 2**20
+SOCKET_PATH_BYTES = 107
+"""The longest path of a socket: sockaddr_un.sun_path is 108 bytes, the last of them NUL."""
+
+_START_SECONDS = 60
+_KEPT_LOG_BYTES = 10 * 2**20
+_LONG_AGO = 0
 
 Say = Callable[[str], None]
+"""Takes what a person should know while the work goes on, a sentence at a time."""
 
 
-def _silent(_line: str) -> None:
+def _silent(_sentence: str) -> None:
     """Say nothing."""
-
-
-# The machine, and what of the spec's settings fits it ---------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the settings are fitted to: memory and free disk in bytes, and cores."""
-
-    memory: int
-    cores: int
-    disk: int
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """A setting that was lowered: its value in deploy/postgresql.conf, the value that fits, and why."""
-
-    name: str
-    asked: str
-    fits: str
-    why: str
-
-
-def this_machine(folder: Path) -> Machine:
-    """Measure this machine; a container's memory limit counts where it is lower."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            memory = min(memory, int(Path(limit).read_text()))
-    return Machine(memory, len(os.sched_getaffinity(0)), shutil.disk_usage(folder).free)
-
-
-_SETTING = re.compile(r"^\s*([\w.]+)\s*=\s*'?([^'#\n]*?)'?\s*(?:#.*)?$", re.MULTILINE)
-_UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
-
-
-def settings_of(text: str) -> dict[str, str]:
-    """Read the settings of a postgresql.conf."""
-    return dict(_SETTING.findall(text))
-
-
-def scale(settings: Mapping[str, str], machine: Machine) -> list[Scaled]:
-    """Say which settings do not fit the machine, in the proportions that the spec's values have at 8 GB and 8 cores.
-
-    max_worker_processes stays: it is a number of slots, which pg_cron's jobs need too, and an empty one costs nothing.
-    """
-    memory, cores = (
-        f"{_size(machine.memory)} of memory",
-        f"{machine.cores} {'core' if machine.cores == 1 else 'cores'}",
-    )
-    disk = f"{_size(machine.disk)} of free disk"
-    limits = [
-        ("shared_buffers", machine.memory // 4, f"a quarter of {memory}"),
-        ("effective_cache_size", machine.memory * 3 // 4, f"three quarters of {memory}"),
-        ("maintenance_work_mem", machine.memory // 16, f"a sixteenth of {memory}"),
-        ("min_wal_size", machine.disk // 32, f"a part of {disk}"),
-        ("max_wal_size", machine.disk // 8, f"a part of {disk}"),
-        ("max_parallel_workers", machine.cores, cores),
-        ("max_parallel_workers_per_gather", max(1, machine.cores // 2), f"half of {cores}"),
-    ]
-    found = []
-    for name, limit, why in limits:
-        asked = settings.get(name)
-        if asked is None:
-            continue
-        unit = asked[-2:] if asked[-2:] in _UNITS else ""
-        if int(asked.removesuffix(unit)) * _UNITS.get(unit, 1) > limit:
-            # 32 MB is the least a server with 16 MB segments of WAL can hold in two of them
-            fits = f"{max(32, limit // 2**20)}MB" if unit else str(limit)
-            found.append(Scaled(name, asked, fits, why))
-    return found
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count // 2**20} MB"
-
-
-# The programs --------------------------------------------------------------------------------------------------
-
-
-def _major(bindir: Path) -> int:
-    """Return the major version of the programs in a folder, 0 if they do not say."""
-    try:
-        said = subprocess.run(
-            [bindir / "postgres", "--version"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    found = re.search(r"(\d+)", said)
-    return int(found[1]) if found else 0
-
-
-def _extension_dirs(bindir: Path) -> list[Path]:
-    """Return where the control files of the programs in a folder may lie."""
-    # Debian: /usr/lib/postgresql/15/bin and /usr/share/postgresql/15; elsewhere pg_config tells.
-    found = [Path("/usr/share/postgresql", bindir.parent.name, "extension")]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        said = subprocess.run(
-            [bindir / "pg_config", "--sharedir"], capture_output=True, text=True, check=True
-        )
-        found.append(Path(said.stdout.strip(), "extension"))
-    return found
-
-
-def has_extension(bindir: Path, name: str) -> bool:
-    """Say whether an extension is installed for the programs in a folder."""
-    return any((folder / f"{name}.control").is_file() for folder in _extension_dirs(bindir))
-
-
-def find_programs(major: int | None = None) -> Path:
-    """Return the folder of PostgreSQL's programs: the highest version that has pg_cron, with pgTAP before without.
-
-    With `major`, that version alone: the one that made a cluster. Raises EnvironmentMissingError.
-    """
-    folders = set(Path("/usr/lib/postgresql").glob("*/bin"))
-    for name in (os.environ.get("PG_CONFIG"), shutil.which("pg_config")):
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            if name:
-                said = subprocess.run([name, "--bindir"], capture_output=True, text=True, check=True).stdout
-                folders.add(Path(said.strip()))
-    versions = {
-        folder: version
-        for folder in folders
-        if (folder / "initdb").exists() and (version := _major(folder)) >= OLDEST_MAJOR
-    }
-    if major is not None:
-        versions = {folder: version for folder, version in versions.items() if version == major}
-        if not versions:
-            raise EnvironmentMissingError(
-                f"The private cluster was made by PostgreSQL {major}, whose programs are not on this machine any more. "
-                f"Install postgresql-{major} and postgresql-{major}-cron again, or run 'portaldb dev reset' to make "
-                f"a new, empty cluster with the version that is here."
-            )
-    if not versions:
-        raise EnvironmentMissingError(
-            f"No PostgreSQL server of version {OLDEST_MAJOR} or later is installed (looked in /usr/lib/postgresql and "
-            "asked pg_config). Run scripts/up, which installs it, or install PostgreSQL with pg_cron and pgTAP "
-            "(on Debian 12: apt-get install postgresql-15 postgresql-15-cron postgresql-15-pgtap)."
-        )
-    usable = [folder for folder in versions if has_extension(folder, "pg_cron")]
-    if not usable:
-        best = max(versions.values())
-        raise EnvironmentMissingError(
-            f"PostgreSQL {best} is installed, but not its pg_cron extension, which runs the scheduled jobs and must be "
-            f"loaded when the server starts. Run scripts/up, or: apt-get install postgresql-{best}-cron"
-        )
-    return max(usable, key=lambda folder: (has_extension(folder, "pgtap"), versions[folder]))
-
-
-# Whose processes they are --------------------------------------------------------------------------------------
-
-
-def _owner_for(root: Path) -> pwd.struct_passwd:
-    """Return the user a new cluster belongs to: the one who runs this; for root the checkout's owner, else postgres."""
-    if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
-    if owner := root.stat().st_uid:
-        return pwd.getpwuid(owner)
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        raise EnvironmentMissingError(
-            "PostgreSQL refuses to run as root, and there is no 'postgres' user on this machine to run it as. "
-            "Install PostgreSQL's packages, which make that user (scripts/up does), or run this as another user."
-        ) from None
-
-
-def _as_user(uid: int) -> dict[str, object]:
-    """Return the arguments of subprocess.run that make the child that user's, with that user's groups and no others."""
-    if os.geteuid() != 0 or uid == 0:
-        return {}
-    user = pwd.getpwuid(uid)
-    groups = os.getgrouplist(user.pw_name, user.pw_gid)
-    return {"user": uid, "group": user.pw_gid, "extra_groups": groups}
-
-
-def _environment(uid: int) -> dict[str, str]:
-    """Return the environment for a program of PostgreSQL: none of the caller's PG* settings, messages in English."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
-    kept.pop("LANG", None)
-    with contextlib.suppress(KeyError):
-        kept["HOME"] = pwd.getpwuid(uid).pw_dir
-    return kept | {"LC_ALL": "C"}
-
-
-def _run(doing: str, *argv: str | Path, uid: int, seconds: float = 120) -> str:
-    """Run a program of PostgreSQL as a user and return what it printed; raise PortalError with its own words."""
-    try:
-        done = subprocess.run(  # type: ignore[call-overload]
-            [str(word) for word in argv],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            cwd="/",  # the caller's folder may be closed to that user
-            env=_environment(uid),
-            **_as_user(uid),
-        )
-    except subprocess.TimeoutExpired:
-        raise PortalError(
-            f"{doing} took longer than {seconds:.0f} seconds and was given up: {argv[0]}"
-        ) from None
-    except OSError as error:
-        raise PortalError(f"{doing} failed: {argv[0]} could not be started: {error.strerror}.") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-15:]
-        raise PortalError(f"{doing} failed (exit status {done.returncode}):\n  " + "\n  ".join(said))
-    return str(done.stdout)
-
-
-# The cluster ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster on disk: its folder (data, log), its socket's folder, its port, and the programs that run it."""
+    """A cluster on disk: its folder (data, log), its socket's folder, its port, the programs that run it."""
 
     base: Path
     socket: Path
@@ -301,40 +91,37 @@ class Cluster:
         host = quote(str(self.socket), safe="")
         return f"postgresql://{quote(user, safe='')}@/{quote(dbname, safe='')}?host={host}&port={self.port}"
 
-    def tcp_url(self, dbname: str, user: str, password: str) -> str:
-        """Return the URL of a database over 127.0.0.1, for a role that has a password."""
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-        return f"postgresql://{login}@127.0.0.1:{self.port}/{quote(dbname, safe='')}"
-
     def pid(self) -> int | None:
-        """Return the server's process, None when it does not run; a pid that another process has now is no server."""
+        """Return the server's process, None when it does not run."""
         return _server_pid(self.data)
 
     def running(self) -> bool:
         """Say whether the server runs and lets logins in."""
         return self.pid() is not None and _pid_lines(self.data)[7:8] == ["ready"]
 
+    def major(self) -> int:
+        """Return the major version that made the cluster."""
+        return int((self.data / "PG_VERSION").read_text())
+
     @classmethod
     def create(
         cls, base: Path, owner: pwd.struct_passwd, say: Say = _silent, *, throwaway: bool = False
     ) -> "Cluster":
-        """Make a cluster in `base`, which belongs to `owner`; what an interrupted attempt left is replaced."""
+        """Make a cluster in `base` for `owner`; what an interrupted attempt left there is replaced."""
         programs = find_programs()
         uid, gid = owner.pw_uid, owner.pw_gid
         base.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(base, uid, gid)
+        _give(base, uid, gid)
         fresh = base / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        locale = LOCALE
-        if not _has_locale(locale):
-            locale = "C.UTF-8"
+        locale = LOCALE if _has_locale(LOCALE) else "C.UTF-8"
+        if locale != LOCALE:
             say(
-                f"The locale {LOCALE} is not installed: the cluster's own databases use {locale}, and 'portaldb init' "
-                f"cannot make {DATABASE} until it is (on Debian: apt-get install locales, then "
-                f"'localedef -i en_US -f UTF-8 en_US.UTF-8')."
+                f"The locale {LOCALE} is not installed, so 'portaldb init' cannot make {DATABASE} in this cluster. "
+                "On Debian: apt-get install locales && localedef -i en_US -f UTF-8 en_US.UTF-8; then "
+                "'portaldb dev stop' and 'portaldb dev start'."
             )
-        _run(
+        run(
             "Making the cluster (initdb)",
             *(programs / "initdb", "-D", fresh, "-U", SUPERUSER, "-E", "UTF8", f"--locale={locale}"),
             *("--lc-messages=C", "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256"),
@@ -345,68 +132,55 @@ class Cluster:
             conf.write("\n# deploy/postgresql.conf, what of it was lowered, and where this server listens\n")
             conf.write("include_dir = 'conf.d'\n")
         _write(
-            fresh / "conf.d" / "90-yours.conf",
-            "# Your own settings: kept as they are, and read last.\n",
-            uid,
-            gid,
+            fresh / "conf.d/90-yours.conf", "# Your settings: kept as they are, and read last.\n", uid, gid
         )
-        # In place of initdb's lines, which know no map
-        _write(fresh / "pg_hba.conf", _HBA, uid, gid)
+        _write(fresh / "pg_hba.conf", _HBA, uid, gid)  # initdb's know no map
         fresh.rename(base / "data")
         return cls(base, _socket_folder(base, uid), _free_port(), programs, uid, throwaway)
 
     @classmethod
     def create_throwaway(cls, say: Say = _silent) -> "Cluster":
-        """Make and start a cluster that survives no crash and is quick for it; `destroy` it when done."""
+        """Make and start a cluster that is quick because it survives no crash; `destroy` it when done."""
         base = Path(tempfile.mkdtemp(prefix="portaldb-"))
-        owner = _owner_for(Path("/")) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         base.chmod(0o755)
         try:
-            return cls.create(base, owner, say, throwaway=True).start(say)
+            return cls.create(base, _owner_for(base), say, throwaway=True).start(say)
         except BaseException:
             shutil.rmtree(base, ignore_errors=True)
             raise
 
     def start(self, say: Say = _silent) -> "Cluster":
-        """Start the server, wait until it lets logins in, and return the cluster as it now is.
+        """Start the server, wait until it lets logins in, and return the cluster as it is then.
 
-        A server that runs is left alone. What a crash left (a stale postmaster.pid, a socket's lock) is removed; a
-        port that something else has taken meanwhile is replaced.
+        A server that runs is left alone. What a crash left (postmaster.pid, a socket's lock) is removed, for its
+        process number may be another program's by now; a port that was taken meanwhile is replaced.
         """
         self._check_rights("start")
         if self.pid() is not None:
             self._wait_ready()
             return self
-        self._remove_stale()
+        for left in (self.data / "postmaster.pid", *self.socket.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
         cluster = self
         for _attempt in range(3):
-            if not _port_is_free(cluster.port):
+            if not _is_free(cluster.port):
                 taken, cluster = cluster.port, replace(cluster, port=_free_port())
-                say(f"Port {taken} is taken by another program; the cluster now has port {cluster.port}.")
+                say(f"Port {taken} was taken by another program: the cluster has port {cluster.port} now.")
             cluster._configure(say)
-            size = cluster._rotate_log()
+            before = cluster._rotate_log()
             try:
-                _run(
-                    "Starting PostgreSQL",
-                    *(cluster.programs / "pg_ctl", "-D", cluster.data, "-l", cluster.log, "-w"),
-                    *("-t", str(START_SECONDS), "-s", "start"),
-                    uid=self.uid,
-                    seconds=START_SECONDS + 10,
-                )
+                cluster._pg_ctl("Starting PostgreSQL", "-l", cluster.log, "start")
             except PortalError as error:
-                tail = cluster._log_since(size)
-                if "Address already in use" in tail:
+                if "Address already in use" in cluster._log_since(before):
                     continue
                 raise PortalError(
-                    f"{error}\nThe end of the server's log ({cluster.log}):\n  "
-                    + "\n  ".join(tail.strip().splitlines()[-15:] or ["it is empty"])
-                    + "\nMend what the log names and run the same command again; 'portaldb dev reset' makes a new, "
-                    "empty cluster."
+                    f"{error}\n{cluster._tail(before)}\nMend what the log names and run the same command again, or "
+                    "make a new, empty cluster with 'portaldb dev reset'."
                 ) from None
             return cluster
         raise PortalError(
-            f"Starting PostgreSQL failed: each of three ports was taken before it could be used (last: {cluster.port}). "
-            "Run the same command again."
+            f"Starting PostgreSQL failed: three ports in a row (the last was {cluster.port}) were taken by other "
+            "programs between the choice and the start. Run the same command again."
         )
 
     def stop(self, *, fast: bool = True) -> bool:
@@ -414,13 +188,7 @@ class Cluster:
         if self.pid() is None:
             return False
         self._check_rights("stop")
-        _run(
-            "Stopping PostgreSQL",
-            *(self.programs / "pg_ctl", "-D", self.data, "-m", "fast" if fast else "immediate"),
-            *("-w", "-t", str(START_SECONDS), "-s", "stop"),
-            uid=self.uid,
-            seconds=START_SECONDS + 10,
-        )
+        self._pg_ctl("Stopping PostgreSQL", "-m", "fast" if fast else "immediate", "stop")
         return True
 
     def destroy(self) -> None:
@@ -428,79 +196,59 @@ class Cluster:
         self._check_rights("remove")
         self.stop(fast=False)
         shutil.rmtree(self.socket, ignore_errors=True)
-        shutil.rmtree(self.base)
+        shutil.rmtree(self.base, ignore_errors=True)
 
-    def version(self) -> int:
-        """Return the major version that made the cluster."""
-        return int((self.data / "PG_VERSION").read_text())
+    def _pg_ctl(self, doing: str, *argv: str | Path) -> None:
+        waiting = ("-D", self.data, "-w", "-s", "-t", str(_START_SECONDS))
+        run(doing, self.programs / "pg_ctl", *waiting, *argv, uid=self.uid, seconds=_START_SECONDS + 10)
 
     def _check_rights(self, verb: str) -> None:
         if os.geteuid() not in (0, self.uid):
             name = pwd.getpwuid(self.uid).pw_name
             raise RightsError(
-                f"The private cluster in {self.base} belongs to the user {name}, so only {name} and root can {verb} it. "
-                f"Run the same command as {name}, or with sudo."
+                f"The private cluster in {self.base} belongs to the user {name}: only {name} and root can {verb} "
+                f"it. Run the same command as {name}, or with sudo."
             )
 
     def _wait_ready(self) -> None:
         """Wait for a server that is starting, whoever started it."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + _START_SECONDS
         while not self.running():
             if self.pid() is None or time.monotonic() > deadline:
                 raise PortalError(
-                    f"PostgreSQL was starting and did not get ready. The end of its log ({self.log}):\n  "
-                    + "\n  ".join(self._log_since(0).strip().splitlines()[-15:])
-                    + "\nRun the same command again."
+                    f"PostgreSQL was starting and did not get ready.\n{self._tail(_LONG_AGO)}\nRun the same command "
+                    "again."
                 )
             time.sleep(0.05)
-
-    def _remove_stale(self) -> None:
-        """Remove the lock files of a server that is gone: its pid may be another process's by now."""
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
-        for left in self.socket.glob(".s.PGSQL.*"):
-            left.unlink(missing_ok=True)
 
     def _configure(self, say: Say) -> None:
         """Write the server's settings anew: deploy/postgresql.conf may have changed, and so may the machine."""
         gid = pwd.getpwuid(self.uid).pw_gid
         _make_socket_folder(self.socket, self.uid, gid)
-        spec = (layout.sql_root() / "deploy" / "postgresql.conf").read_text()
-        lines = []
+        spec = (layout.sql_root() / "deploy/postgresql.conf").read_text()
         if self.throwaway:
-            lines = [
-                "fsync = off",
-                "synchronous_commit = off",
-                "full_page_writes = off",
-                "shared_buffers = 128MB",
-            ]
-            lines += ["min_wal_size = 80MB", "log_checkpoints = off"]
+            fitted = _THROWAWAY
         else:
-            scaled = scale(settings_of(spec), this_machine(self.base))
-            lines = [f"{one.name} = {one.fits}  # the spec says {one.asked}; {one.why}" for one in scaled]
-            if scaled:
-                fitted = ", ".join(f"{one.name} {one.fits} (not {one.asked}: {one.why})" for one in scaled)
-                say(f"Fitted to this machine: {fitted}.")
-        where = [
-            "listen_addresses = '127.0.0.1'",
-            f"port = {self.port}",
-            f"unix_socket_directories = '{_quoted(self.socket)}'",
-            "unix_socket_permissions = 0777  # who may log in is pg_hba.conf's to say",
-        ]
-        names = {"root", pwd.getpwuid(self.uid).pw_name, _checkout_owner()}
-        ident = "".join(f'portaldb "{who}" "{role}"\n' for who in sorted(names) for role in ROLES)
-        note = "# Written by 'portaldb dev start', anew at every start.\n"
+            lowered = fit(settings_of(spec), this_machine(self.base))
+            fitted = "".join(f"{one.name} = {one.fits}  # not {one.asked}: {one.why}\n" for one in lowered)
+            if lowered:
+                told = ", ".join(f"{one.name} {one.fits} (not {one.asked}: {one.why})" for one in lowered)
+                say(f"Fitted to this machine: {told}.")
+        listen = _LISTEN.format(port=self.port, folder=str(self.socket).replace("'", "''"))
+        users = {"root", pwd.getpwuid(self.uid).pw_name, _name_of(layout.sql_root().stat().st_uid)}
+        ident = "".join(f'portaldb  "{user}"  "{role}"\n' for user in sorted(users) for role in ROLES)
         for name, text in (
-            ("conf.d/10-spec.conf", note + spec),
-            ("conf.d/20-fitted.conf", note + "\n".join(lines) + "\n"),
-            ("conf.d/30-listen.conf", note + "\n".join(where) + "\n"),
-            ("pg_ident.conf", note + ident),
+            ("conf.d/10-spec.conf", spec),
+            ("conf.d/20-fitted.conf", fitted),
+            ("conf.d/30-listen.conf", listen),
+            ("pg_ident.conf", ident),
         ):
-            _write(self.data / name, text, self.uid, gid)
+            _write(self.data / name, f"# Written anew at every start.\n{text}", self.uid, gid)
 
     def _rotate_log(self) -> int:
         """Set a long log aside, and return how long the present one is."""
         with contextlib.suppress(FileNotFoundError):
-            if (size := self.log.stat().st_size) < KEPT_LOG_BYTES:
+            if (size := self.log.stat().st_size) < _KEPT_LOG_BYTES:
                 return size
             self.log.replace(self.log.with_suffix(".log.1"))
         return 0
@@ -511,36 +259,55 @@ class Cluster:
             return log.read().decode(errors="replace")
         return ""
 
+    def _tail(self, position: int) -> str:
+        lines = self._log_since(position).strip().splitlines()[-15:] or ["it is empty"]
+        return f"The end of the server's log, {self.log}:\n  " + "\n  ".join(lines)
+
 
 _HBA = """\
-# Over the socket the operating system says who one is (pg_ident.conf: which roles that user may be).
-# Over the network, on this machine alone, a password. Nothing else gets in.
-# TYPE  DATABASE        USER  ADDRESS       METHOD
-local   all             all                 peer map=portaldb
-host    all             all   127.0.0.1/32  scram-sha-256
-local   replication     all                 peer map=portaldb
+# Over the socket, the operating system says who one is, and pg_ident.conf which roles that user may be.
+# Over the network, from this machine alone, with a password. Nobody else gets in.
+# TYPE  DATABASE     USER  ADDRESS       METHOD
+local   all          all                 peer map=portaldb
+local   replication  all                 peer map=portaldb
+host    all          all   127.0.0.1/32  scram-sha-256
+"""
+
+_LISTEN = """\
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = '{folder}'
+unix_socket_permissions = 0777  # who may log in is pg_hba.conf's to say
+"""
+
+_THROWAWAY = """\
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+shared_buffers = 128MB
+min_wal_size = 80MB
+max_connections = 200
 """
 
 
+def _give(path: Path, uid: int, gid: int) -> None:
+    """Give a file that root made to the user it is for."""
+    if os.geteuid() == 0:
+        os.chown(path, uid, gid)
+
+
 def _write(path: Path, text: str, uid: int, gid: int) -> None:
-    """Write a file for the cluster's user; one that says the same already is left alone."""
+    """Write a file for the cluster's user alone."""
     if not path.parent.exists():
-        path.parent.mkdir()
-        if os.geteuid() == 0:
-            os.chown(path.parent, uid, gid)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-        path.chmod(0o600)
-        if os.geteuid() == 0:
-            os.chown(path, uid, gid)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+        path.parent.mkdir(mode=0o700)
+        _give(path.parent, uid, gid)
+    path.write_text(text)
+    path.chmod(0o600)
+    _give(path, uid, gid)
 
 
 def _has_locale(name: str) -> bool:
-    """Say whether a locale is installed, by the C library's own word."""
+    """Say whether a locale is installed, by the C library's word."""
     import locale
 
     before = locale.setlocale(locale.LC_CTYPE)
@@ -553,14 +320,31 @@ def _has_locale(name: str) -> bool:
     return True
 
 
-def _checkout_owner() -> str:
+def _owner_for(folder: Path) -> pwd.struct_passwd:
+    """Return whom a new cluster belongs to: who runs this; for root, the folder's owner, or else postgres."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
     with contextlib.suppress(KeyError):
-        return pwd.getpwuid(layout.sql_root().stat().st_uid).pw_name
-    return "root"
+        if owner := folder.stat().st_uid:
+            return pwd.getpwuid(owner)
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        raise EnvironmentMissingError(
+            "PostgreSQL refuses to run as root, and this machine has no 'postgres' user to run it as. Install "
+            "PostgreSQL's packages, which make that user (scripts/up does), or run this as another user."
+        ) from None
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "root"
 
 
 def _pid_lines(data: Path) -> list[str]:
-    """Return the lines of postmaster.pid, stripped; none when there is no such file."""
+    """Return the lines of postmaster.pid, none when there is no such file."""
     try:
         return [line.strip() for line in (data / "postmaster.pid").read_text().splitlines()]
     except (FileNotFoundError, NotADirectoryError):
@@ -568,6 +352,7 @@ def _pid_lines(data: Path) -> list[str]:
 
 
 def _server_pid(data: Path) -> int | None:
+    """Return the live process that postmaster.pid names, unless that number is another program's by now."""
     lines = _pid_lines(data)
     if not lines or not lines[0].isdigit():
         return None
@@ -578,8 +363,8 @@ def _server_pid(data: Path) -> int | None:
         return None
     except PermissionError:
         pass  # it lives, and is another user's
-    # A server works in its data folder: a process that does not is one that got the number of a dead server.
     try:
+        # A server works in its data folder.
         return pid if Path(f"/proc/{pid}/cwd").samefile(data) else None
     except PermissionError:
         return pid
@@ -587,8 +372,9 @@ def _server_pid(data: Path) -> int | None:
         return None if Path("/proc/self").exists() else pid
 
 
-def _port_is_free(port: int) -> bool:
+def _is_free(port: int) -> bool:
     with sockets.socket() as probe:
+        # As the server itself does: a connection that is being closed does not keep the port
         probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -598,186 +384,199 @@ def _port_is_free(port: int) -> bool:
 
 
 def _free_port() -> int:
-    """Return a port nobody has: one of PORTS, at a place that differs by process, else any."""
-    start = os.getpid() % len(PORTS)
-    for port in (*PORTS[start:], *PORTS[:start]):
-        if _port_is_free(port):
+    """Return a free port of PORTS, beginning where another process hardly does, or else any that is free."""
+    first = os.getpid() % len(PORTS)
+    for port in (*PORTS[first:], *PORTS[:first]):
+        if _is_free(port):
             return port
     with sockets.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
+def _fits_socket(base: Path) -> bool:
+    return len(os.fsencode(base / "run/.s.PGSQL.65535")) <= SOCKET_PATH_BYTES
+
+
 def _socket_folder(base: Path, uid: int) -> Path:
-    """Return the socket's folder: in the cluster's own, or under /tmp where that path is too long for a socket."""
-    if len(os.fsencode(base / "run" / ".s.PGSQL.65535")) <= SOCKET_PATH_BYTES:
-        return base / "run"
-    return Path(tempfile.gettempdir()) / f"portaldb-{uid}-{_hash(base)}"
+    """Return the socket's folder: in the cluster's, or beside all others where that path would be too long."""
+    return base / "run" if _fits_socket(base) else Path(f"/tmp/portaldb-{uid}-{_hash(base)}")  # noqa: S108 - see below
+
+
+def _make_socket_folder(folder: Path, uid: int, gid: int) -> None:
+    """Make the socket's folder; one that somebody else made is refused, for they could pose as the server."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o755)
+        _give(folder, uid, gid)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
+        raise RefusedError(
+            f"The folder for the server's socket, {folder}, is there already and others than the cluster's user can "
+            "write to it, who could pose as the server. Remove it, and run the same command again."
+        )
 
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
-def _make_socket_folder(folder: Path, uid: int, gid: int) -> None:
-    """Make the socket's folder; one that somebody else put there is refused (they could pose as the server)."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o755)
-        if os.geteuid() == 0:
-            os.chown(folder, uid, gid)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
-        raise RefusedError(
-            f"The folder for the server's socket, {folder}, was there already and is not the cluster's user's alone: "
-            "whoever made it could pose as the server. Remove it, and run the same command again."
-        )
+# The cluster of this checkout -----------------------------------------------------------------------------
 
 
-# The cluster of this checkout ----------------------------------------------------------------------------------
-
-
-def checkout() -> Path:
-    """Return the folder of the checkout; raise UsageError when this is an installed package."""
+def home() -> Path:
+    """Return the git-ignored folder of the checkout; raise UsageError when this is an installed package."""
     if not layout.in_checkout():
         raise UsageError(
-            "'portaldb dev' runs the private cluster of a checkout, and this is an installed package. Run it from a "
+            "'portaldb dev' runs the private cluster of a checkout, and this is an installed package. Run it in a "
             "clone of the repository, or point DATABASE_URL at a server."
         )
-    return layout.sql_root()
+    return layout.sql_root() / ".portaldb"
 
 
-def home(root: Path | None = None) -> Path:
-    """Return the git-ignored folder of a checkout that holds its private cluster and what is known of it."""
-    return (root or checkout()) / ".portaldb"
-
-
-def find(root: Path | None = None) -> Cluster | None:
-    """Return the cluster of a checkout, None when none was made. Reads one small file; starts nothing."""
-    folder = home(root)
+def find() -> Cluster | None:
+    """Return the checkout's cluster, None when none was made. Reads one small file and starts nothing."""
+    folder = home()
     try:
         state = json.loads((folder / "cluster.json").read_text())
-        base = Path(state["base"]) if state["base"] else folder / "pg"
-        socket = Path(state["socket"]) if state["socket"] else base / "run"
-        found = Cluster(base, socket, int(state["port"]), Path(state["programs"]), int(state["uid"]))
+        base = Path(state["base"] or folder / "pg")
+        socket = Path(state["socket"] or base / "run")
+        return Cluster(base, socket, int(state["port"]), Path(state["programs"]), int(state["uid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found
 
 
 def default_url(dbname: str = DATABASE) -> str | None:
-    """Return the URL of this checkout's running private cluster, None when there is none. Costs one small read."""
+    """Return the URL of the checkout's running cluster, None when there is none. Costs one small read."""
     if not layout.in_checkout():
         return None
-    cluster = find(layout.sql_root())
+    cluster = find()
     if cluster is None or not (cluster.socket / f".s.PGSQL.{cluster.port}").exists():
         return None
-    with contextlib.suppress(PermissionError):  # another user's cluster: its socket is there, which must do
+    with contextlib.suppress(PermissionError):  # another user's cluster: that its socket is there must do
         if cluster.pid() is None:
             return None
     return cluster.url(dbname)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a checkout's cluster to oneself; the lock goes with the process, so that a killed one leaves none."""
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _remember(folder: Path, cluster: Cluster) -> None:
-    """Write what `find` reads: whole or not at all; a path inside the checkout is left out, so that it can be moved."""
-    base = "" if cluster.base == folder / "pg" else str(cluster.base)
-    socket = "" if cluster.socket == cluster.base / "run" else str(cluster.socket)
-    state = {
+def report(cluster: Cluster | None) -> dict[str, object]:
+    """Return what there is to know of the checkout's cluster, for a report."""
+    if cluster is None:
+        return {"running": False, "url": None}
+    return {
+        "running": cluster.running(),
+        "url": cluster.url(),
+        "major": cluster.major(),
         "port": cluster.port,
-        "base": base,
-        "socket": socket,
-        "programs": str(cluster.programs),
-        "uid": cluster.uid,
+        "socket": str(cluster.socket),
+        "data": str(cluster.data),
+        "log": str(cluster.log),
     }
-    fresh = folder / "cluster.json.new"
-    fresh.write_text(json.dumps(state) + "\n")
-    fresh.chmod(0o644)
-    fresh.replace(folder / "cluster.json")
 
 
-def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
-    """Return where the cluster's folder goes: in the checkout, or where the user it belongs to cannot reach it, beside."""
-    base = folder / "pg"
-    if os.geteuid() != 0 or owner.pw_uid == 0:
-        return base
-    base.mkdir(exist_ok=True)
-    os.chown(base, owner.pw_uid, owner.pw_gid)
-    reaches = subprocess.run(  # type: ignore[call-overload]
-        ["test", "-w", str(base)], cwd="/", check=False, **_as_user(owner.pw_uid)
-    )
-    fits = len(os.fsencode(base / "run" / ".s.PGSQL.65535")) <= SOCKET_PATH_BYTES
-    if reaches.returncode == 0 and fits:
-        return base
-    base.rmdir()
-    other = Path("/var/lib/portaldb") / _hash(folder)
-    why = (
-        f"the user {owner.pw_name} cannot enter {folder.parent}"
-        if fits
-        else "a socket's path there is too long"
-    )
-    say(f"The cluster goes to {other}: {why}.")
-    return other
+def require() -> Cluster:
+    """Return the checkout's running cluster; raise ConnectError when there is none."""
+    cluster = find()
+    if cluster is None or cluster.pid() is None:
+        state = (
+            "has no private cluster yet" if cluster is None else "has a private cluster that is not running"
+        )
+        raise ConnectError(f"This checkout {state}. Start it with: portaldb dev start")
+    return cluster
 
 
 def start(say: Say = _silent) -> Cluster:
-    """Start this checkout's cluster, made first if there is none; one that runs is left alone."""
-    root = checkout()
-    folder = home(root)
+    """Start the checkout's cluster, made first if there is none; one that runs is left alone."""
+    folder = home()
     with _locked(folder):
-        cluster = find(root)
+        cluster = find()
         if cluster is None or not (cluster.data / "PG_VERSION").exists():
-            owner = _owner_for(root)
-            base = _place(folder, owner, say)
-            if (base / "data" / "PG_VERSION").exists():
-                say(f"Found the cluster that was made in {base} before.")
-                major = int((base / "data" / "PG_VERSION").read_text())
-                uid = base.stat().st_uid
-                cluster = Cluster(base, _socket_folder(base, uid), _free_port(), find_programs(major), uid)
-            else:
-                cluster = Cluster.create(base, owner, say)
+            cluster = _make(folder, say)
         elif cluster.pid() is None and not (cluster.programs / "pg_ctl").exists():
-            cluster = replace(cluster, programs=find_programs(cluster.version()))
-        # Before the start, too: a start that is killed leaves a server that `find` must know
+            cluster = replace(cluster, programs=find_programs(cluster.major()))
+        # Before the start as well: one that is killed leaves a server behind, which `find` must know
         _remember(folder, cluster)
         cluster = cluster.start(say)
         _remember(folder, cluster)
     return cluster
 
 
-def require(*, running: bool = True) -> Cluster:
-    """Return this checkout's cluster; raise ConnectError when there is none, or it does not run and should."""
-    cluster = find()
-    if cluster is None:
-        raise ConnectError(
-            "This checkout has no private cluster yet. Make and start it with: portaldb dev start"
-        )
-    if running and cluster.pid() is None:
-        raise ConnectError(
-            "The private cluster of this checkout is not running. Start it with: portaldb dev start"
-        )
-    return cluster
-
-
 def stop() -> bool:
-    """Stop this checkout's cluster; return False when it did not run."""
+    """Stop the checkout's cluster; return False when it did not run."""
     with _locked(home()):
         cluster = find()
         return cluster is not None and cluster.stop()
 
 
 def reset(say: Say = _silent) -> Cluster:
-    """Remove this checkout's cluster with everything in it, and start a new, empty one."""
+    """Remove the checkout's cluster with everything in it, and start a new, empty one."""
     folder = home()
     with _locked(folder):
         if cluster := find():
             cluster.destroy()
             (folder / "cluster.json").unlink(missing_ok=True)
     return start(say)
+
+
+def _make(folder: Path, say: Say) -> Cluster:
+    """Make the checkout's cluster, or take up the one that is there though nothing is remembered of it."""
+    owner = _owner_for(folder.parent)
+    base = _place(folder, owner, say)
+    if not (base / "data/PG_VERSION").exists():
+        return Cluster.create(base, owner, say)
+    say(f"Found a cluster that was made before in {base}.")
+    uid = base.stat().st_uid
+    programs = find_programs(int((base / "data/PG_VERSION").read_text()))
+    return Cluster(base, _socket_folder(base, uid), _free_port(), programs, uid)
+
+
+def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
+    """Return where the cluster goes: into the checkout, or elsewhere when its user cannot get in there."""
+    base = folder / "pg"
+    if os.geteuid() != 0:
+        return base
+    base.mkdir(exist_ok=True)
+    _give(base, owner.pw_uid, owner.pw_gid)
+    inside = (
+        subprocess.run(["test", "-w", base], cwd="/", check=False, **identity(owner.pw_uid)).returncode == 0
+    )
+    if inside and _fits_socket(base):
+        return base
+    with contextlib.suppress(OSError):
+        base.rmdir()
+    other = Path("/var/lib/portaldb", _hash(folder))
+    if inside:
+        say(f"The cluster lies in {other}: the path of a socket in the checkout would be too long.")
+    else:
+        say(
+            f"The cluster lies in {other}: the user {owner.pw_name}, who runs it, cannot enter {folder.parent}."
+        )
+    return other
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep others off the checkout's cluster; the lock goes with the process, so a killed one leaves none."""
+    owner = folder.parent.stat()
+    folder.mkdir(exist_ok=True)
+    _give(folder, owner.st_uid, owner.st_gid)
+    with (folder / "lock").open("w") as lock:
+        _give(folder / "lock", owner.st_uid, owner.st_gid)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remember(folder: Path, cluster: Cluster) -> None:
+    """Write what `find` reads, whole or not at all; paths in the checkout are left out, so that it can move."""
+    state = {
+        "port": cluster.port,
+        "base": "" if cluster.base == folder / "pg" else str(cluster.base),
+        "socket": "" if cluster.socket == cluster.base / "run" else str(cluster.socket),
+        "programs": str(cluster.programs),
+        "uid": cluster.uid,
+    }
+    owner = folder.parent.stat()
+    fresh = folder / "cluster.json.new"
+    fresh.write_text(json.dumps(state) + "\n")
+    fresh.chmod(0o644)
+    _give(fresh, owner.st_uid, owner.st_gid)
+    fresh.replace(folder / "cluster.json")
