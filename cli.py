@@ -65,6 +65,156 @@ def cli() -> None:
     """
 
 
+def _say(line: str) -> None:
+    """Print a line of progress; on standard error, so that standard output is the report alone."""
+    click.echo(line, err=True)
+
+
+wait_option = click.option(
+    "--wait", type=float, default=0, metavar="SECONDS", help="Try this long while the server is starting."
+)
+
+
+@cli.command()
+@database_option
+@click.option("--locale", default="en_US.utf8", show_default=True, help="Collation and character type of a new database.")
+@click.option("--dry-run", is_flag=True, help="Print the SQL and change nothing.")
+@wait_option
+def init(database: str | None, locale: str, dry_run: bool, wait: float) -> None:
+    """Make the roles, the database, its extensions and grants.
+
+    Needs a superuser, or a managed server's login with CREATEROLE and CREATEDB. Run it again whenever you like:
+    it does what is missing and nothing else. The database is the one that the URL names, mcp_portal by default.
+
+    \b
+    Example:  portaldb init --database postgresql://postgres@db.example/mcp_portal
+    """
+    from portaldb.bootstrap import init as run
+    from portaldb.database import resolve
+
+    outcome = run(resolve(database), locale=locale, dry_run=dry_run, wait=wait, say=_say)
+    if dry_run:
+        click.echo("\n\n".join(outcome.done) or "-- nothing is missing")
+    elif not outcome.done and not outcome.forbidden:
+        click.echo("Nothing was missing. Next: portaldb migrate")
+    else:
+        click.echo(f"Ready: {len(outcome.done)} statements ran, {len(outcome.forbidden)} were forbidden. Next: portaldb migrate")
+
+
+source_option = click.option(
+    "--source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Folder that holds migrations/, functions/, policies/, seeds/. Default: those of this release.",
+)
+
+
+@cli.command()
+@database_option
+@source_option
+@click.option("--to", metavar="N", help="Stop after this migration: a number or an id.")
+@click.option("--dry-run", is_flag=True, help="Run everything in one transaction and roll it back.")
+@click.option("--lock-timeout", type=float, default=2, show_default=True, metavar="SECONDS",
+              help="How long a statement may wait for a lock before it lets traffic pass and tries again.")
+@click.option("--retry-for", type=float, default=60, show_default=True, metavar="SECONDS",
+              help="How long a migration that met a lock is tried again.")
+@wait_option
+def migrate(database: str | None, source: Path | None, to: str | None, dry_run: bool, lock_timeout: float,
+            retry_for: float, wait: float) -> None:
+    """Apply the pending migrations, each in a transaction of its own.
+
+    It never waits behind a lock for longer than --lock-timeout, and may be killed at any moment: the next run
+    goes on from there.
+
+    \b
+    Example:  portaldb migrate --to 12 --lock-timeout 1
+    """
+    from portaldb import engine
+    from portaldb.database import resolve
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    options = engine.Options(lock_timeout=lock_timeout, retry_for=retry_for)
+    done = engine.migrate(
+        resolve(database), read(source or sql_root()), to=to, options=options, wait=wait, dry_run=dry_run, say=_say
+    )
+    if not done:
+        click.echo("Nothing to do: every migration is applied.")
+    elif dry_run:
+        click.echo(f"{len(done)} migrations would apply. Nothing was changed.")
+    else:
+        click.echo(f"{len(done)} migrations applied. Next: portaldb status")
+
+
+@cli.command()
+@database_option
+@source_option
+@click.option("--check", is_flag=True, help="Exit with 1 when anything is not applied, or not as its file says.")
+@json_option
+def status(database: str | None, source: Path | None, check: bool, as_json: bool) -> None:
+    """Show which migrations are applied, pending, edited, missing, out of order or failed.
+
+    \b
+    Example:  portaldb status --check
+    """
+    from portaldb import database as db
+    from portaldb import history, report
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb status") as connection:
+        connection.execute(db.query("session", "read_only"))
+        entries = history.compare(read(source or sql_root()), history.records(connection))
+    clean = all(entry.state in history.CLEAN for entry in entries)
+    if as_json:
+        emit_json({"clean": clean, "migrations": [entry.as_dict() for entry in entries]})
+    else:
+        report.status(entries, db.describe(url))
+    if check and not clean:
+        raise FindingsError("Not clean. `portaldb migrate` applies what is pending; the notes above say the rest.")
+
+
+@cli.command()
+@database_option
+@source_option
+@click.option("--to", metavar="N", help="Undo everything after this migration; 0 undoes all.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Undo the last N migrations.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--lock-timeout", type=float, default=2, show_default=True, metavar="SECONDS",
+              help="How long a statement may wait for a lock before it lets traffic pass and tries again.")
+def rollback(database: str | None, source: Path | None, to: str | None, steps: int | None, yes: bool,
+             lock_timeout: float) -> None:
+    """Undo migrations, latest first, after showing what would be lost.
+
+    \b
+    Example:  portaldb rollback --steps 1
+    """
+    from portaldb import database as db
+    from portaldb import engine, loss, report
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    if (to is None) == (steps is None):
+        raise click.UsageError("say how far: either --to N (0 undoes all) or --steps N.")
+    url = db.resolve(database)
+    migrations = read(source or sql_root())
+    with db.connect(url, name="portaldb rollback") as connection:
+        db.require_owner(db.facts(connection))
+        entries = engine.look(connection, migrations, engine.ROLLBACK_REFUSED)
+        chosen = engine.chosen_for_rollback(entries, to=to, steps=steps)
+        losses = loss.of(connection, chosen)
+    if not chosen:
+        click.echo("Nothing to undo.")
+        return
+    report.losses(losses, db.describe(url))
+    if not yes and not click.confirm(f"Undo {len(chosen)} migrations?", err=True):
+        click.echo("Nothing was undone.")
+        return
+    done = engine.rollback(url, migrations, chosen, options=engine.Options(lock_timeout=lock_timeout), say=_say)
+    click.echo(f"{len(done)} migrations undone.")
+
+
 @cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.

@@ -1,0 +1,718 @@
+"""The engine: puts migrations and rollbacks into a database so that a crash at any moment loses nothing.
+
+The SQL of a migration, yoyo's mark and log, and our checksum are committed together. A file that cannot run in a
+transaction is recorded as started first, and a later run finishes it. One engine works on a database at a time,
+held by a session advisory lock that the server releases when the client dies.
+"""
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from portaldb import database
+from portaldb.database import OWNER, Connection, query, server_error
+from portaldb.errors import (
+    ConnectError,
+    LockTimeoutError,
+    MigrationFailedError,
+    PortalError,
+    RefusedError,
+    UsageError,
+)
+from portaldb.history import REFUSED, REMEDY, Entry, State, compare, difference, records
+from portaldb.source import Migration, Script, Statement, UnparsableError
+
+LOCK_KEY = 0x706F7274616C6462 & 0x7FFFFFFFFFFFFFFF
+"""The advisory lock of `migrate` and `rollback`: the letters of 'portaldb'."""
+
+RETRY_SAFE = {
+    "IndexStmt": "CREATE INDEX CONCURRENTLY",
+    "DropStmt": "DROP INDEX CONCURRENTLY",
+    "ReindexStmt": "REINDEX CONCURRENTLY",
+    "VacuumStmt": "VACUUM or ANALYZE",
+}
+"""The statements a non-transactional file may hold: after a crash each can be finished without a person."""
+
+_RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
+Say = Callable[[str], None]
+"""Takes one line of progress for the person at the terminal."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an engine waits; all times in seconds."""
+
+    lock_timeout: float = 2.0
+    """How long one statement may wait for a lock before everyone behind it is let through."""
+    retry_for: float = 60.0
+    """How long a migration that met a lock is tried again before giving up."""
+    queue_for: float = 600.0
+    """How long to wait for another engine on the same database."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """One migration that was applied or undone; seconds are those of the attempt that succeeded."""
+
+    id: str
+    seconds: float
+
+
+# --- one engine at a time ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def exclusive(connection: Connection, options: Options, say: Say) -> Iterator[None]:
+    """Hold the database's engine lock, polling for it outside any transaction.
+
+    A waiter inside pg_advisory_lock() holds a snapshot, for which a CREATE INDEX CONCURRENTLY of the holder would
+    wait in turn. Raises LockTimeoutError naming the holder.
+    """
+    _wait_for_lock(connection, options.queue_for, say)
+    try:
+        yield
+    finally:
+        # Where the connection is gone, so is the lock.
+        with suppress(psycopg.Error):
+            connection.execute(query("engine", "unlock"), {"key": LOCK_KEY})
+
+
+def _wait_for_lock(connection: Connection, patience: float, say: Say) -> None:
+    started = time.monotonic()
+    told = False
+    while not _row(connection, "try_lock", key=LOCK_KEY)["held"]:
+        waited = time.monotonic() - started
+        if waited > patience:
+            raise LockTimeoutError(
+                f"{_holder(connection)} is still at work on this database after {waited:.0f} s. Nothing was changed. "
+                "Run the same command again when it is done."
+            )
+        if waited > 1 and not told:
+            say(f"waiting: {_holder(connection)} is at work on this database")
+            told = True
+        time.sleep(random.uniform(0.05, 0.15))  # noqa: S311 - jitter, not a secret
+
+
+def _holder(connection: Connection) -> str:
+    rows = connection.execute(query("engine", "lock_holder"), {"key": LOCK_KEY}).fetchall()
+    if not rows:
+        return "another portaldb"
+    row = rows[0]
+    where = f" from {row['address']}" if row["address"] else ""
+    return f"{row['application_name'] or 'another portaldb'} of {row['username']}{where} (process {row['pid']})"
+
+
+# --- what migrate and rollback do ----------------------------------------------------------------------------------
+
+
+ROLLBACK_REFUSED = REFUSED - {State.UNDOING, State.OUT_OF_ORDER} | {State.STARTED}
+"""States in which `rollback` changes nothing: a late file is no obstacle to going back."""
+
+
+def look(
+    connection: Connection, migrations: list[Migration], refused: frozenset[State] = REFUSED
+) -> list[Entry]:
+    """Compare files and database; raise RefusedError where what is found must not be touched."""
+    entries = compare(migrations, records(connection))
+    _refuse(connection, [entry for entry in entries if entry.state in refused])
+    return entries
+
+
+def _refuse(connection: Connection, wrong: list[Entry]) -> None:
+    if not wrong:
+        return
+    lines = []
+    for entry in wrong:
+        name = entry.migration.name if entry.migration else entry.id
+        lines.append(f"  {name} is {entry.state}: {REMEDY[entry.state]}.")
+        if entry.state is State.EDITED and entry.migration:
+            row = connection.execute(query("history", "applied_sql"), {"id": entry.id}).fetchone()
+            if row:
+                lines.append(difference(entry.migration, row["sql"]))
+    raise RefusedError("Nothing was changed, because files and database disagree:\n" + "\n".join(lines))
+
+
+def up_to(migrations: list[Migration], target: str | None) -> list[Migration]:
+    """Return the migrations up to and including the one that a number, an id or its beginning names.
+
+    Raises UsageError for an unknown or ambiguous target.
+    """
+    if target is None:
+        return migrations
+    return migrations[: migrations.index(find(migrations, target)) + 1]
+
+
+def find(migrations: list[Migration], target: str) -> Migration:
+    """Find one migration by number (`7`, `0007`) or id; raise UsageError where it names none."""
+    wanted = target.strip()
+    for migration in migrations:
+        if migration.id == wanted or (wanted.isdecimal() and migration.number == int(wanted)):
+            return migration
+    raise UsageError(
+        f"there is no migration {target}: they run from {migrations[0].id} to {migrations[-1].id}. "
+        "`portaldb status` lists them."
+    )
+
+
+def pending(entries: list[Entry], wanted: list[Migration]) -> list[Migration]:
+    """Return what `migrate` would apply, in order."""
+    open_states = (State.PENDING, State.FAILED, State.STARTED)
+    ids = {entry.id for entry in entries if entry.state in open_states}
+    return [migration for migration in wanted if migration.id in ids]
+
+
+def migrate(
+    url: str, migrations: list[Migration], *, to: str | None, options: Options, wait: float, dry_run: bool, say: Say
+) -> list[Done]:
+    """Apply what is pending, each migration in its own transaction, and return what was done.
+
+    Raises RefusedError before anything is changed; LockTimeoutError or MigrationFailedError after the migrations
+    that came before the failing one, which stay applied.
+    """
+    wanted = up_to(migrations, to)
+    with database.connect(url, wait=wait, name="portaldb migrate") as connection:
+        database.require_owner(database.facts(connection))
+        # Without the lock, so that a database with nothing to do neither waits nor makes others wait.
+        if not pending(look(connection, migrations), wanted):
+            return []
+        database.require_direct(connection, url)
+        with _translated("preparing the session"):
+            _prepare_session(connection, options)
+        with exclusive(connection, options, say):
+            todo = pending(look(connection, migrations), wanted)
+            if dry_run:
+                return _rehearse(connection, todo, options, say)
+            with _translated("creating the record of migrations"):
+                _ensure_record(connection)
+            done = []
+            for migration in in_order(todo):
+                say(f"applying {migration.name}")
+                seconds = _apply(connection, migration, options, say)
+                done.append(Done(migration.id, seconds))
+                say(f"applied  {migration.name}  {_duration(seconds)}")
+            return done
+
+
+def _rehearse(connection: Connection, todo: list[Migration], options: Options, say: Say) -> list[Done]:
+    """Run everything in one transaction that is rolled back; name what cannot be rehearsed."""
+    done = []
+    try:
+        with connection.transaction(force_rollback=True):
+            for migration in todo:
+                if not migration.script.transactional:
+                    say(f"skipped   {migration.name}: it runs outside a transaction and cannot be rehearsed")
+                    continue
+                started = time.monotonic()
+                _prepare_transaction(connection, options)
+                _run(connection, migration.script, migration.name)
+                done.append(Done(migration.id, time.monotonic() - started))
+                say(f"rehearsed {migration.name}  {_duration(done[-1].seconds)}")
+    except _RETRIED as error:
+        raise LockTimeoutError(f"A lock was not had in {options.lock_timeout:g} s ({error.diag.message_primary}). Nothing was changed.") from None
+    return done
+
+
+def in_order(migrations: list[Migration]) -> list[Migration]:
+    """Return the migrations in yoyo's order: their numbers', as long as `-- depends:` points backwards."""
+    from yoyo.topologicalsort import topological_sort
+
+    by_id = {migration.id: migration for migration in migrations}
+    graph = {each.id: [name for name in each.depends if name in by_id] for each in migrations}
+    return [by_id[name] for name in topological_sort(list(by_id), graph)]
+
+
+def chosen_for_rollback(entries: list[Entry], *, to: str | None, steps: int | None) -> list[Migration]:
+    """Return what a rollback undoes, latest first: everything after `to` (0 means all), or the last `steps`.
+
+    Raises UsageError for an unknown target and RefusedError, by name, where one of them cannot be undone.
+    """
+    there = [e for e in entries if e.state in (State.APPLIED, State.ADOPTED, State.UNDOING)]
+    migrations = [entry.migration for entry in there if entry.migration]
+    if steps is not None:
+        chosen = migrations[len(migrations) - min(steps, len(migrations)) :]
+    elif to is not None and to.strip("0") == "":
+        chosen = migrations
+    else:
+        known = [entry.migration for entry in entries if entry.migration]
+        target = find(known, to or "")
+        chosen = [migration for migration in migrations if migration.id > target.id]
+    chosen.reverse()
+    for migration in chosen:
+        migration.rollback()
+    return chosen
+
+
+def rollback(url: str, migrations: list[Migration], chosen: list[Migration], *, options: Options, say: Say) -> list[Done]:
+    """Undo the chosen migrations, latest first, each in its own transaction.
+
+    Raises RefusedError where the database changed since they were chosen, MigrationFailedError where one fails:
+    those undone before it stay undone.
+    """
+    with database.connect(url, name="portaldb rollback") as connection:
+        database.require_owner(database.facts(connection))
+        database.require_direct(connection, url)
+        with _translated("preparing the session"):
+            _prepare_session(connection, options)
+        with exclusive(connection, options, say):
+            entries = look(connection, migrations, ROLLBACK_REFUSED)
+            still = {e.id for e in entries if e.state in (State.APPLIED, State.ADOPTED, State.UNDOING)}
+            gone = [migration.id for migration in chosen if migration.id not in still]
+            newer = [name for name in still if chosen and name > chosen[0].id]
+            if gone or newer:
+                raise RefusedError(
+                    f"The database changed while you were asked ({', '.join(gone + newer)}). Nothing was undone. "
+                    "Run the same command again and read what it shows."
+                )
+            done = []
+            for migration in chosen:
+                say(f"undoing {migration.name}")
+                seconds = _undo(connection, migration, options, say)
+                done.append(Done(migration.id, seconds))
+                say(f"undone  {migration.name}  {_duration(seconds)}")
+            return done
+
+
+# --- one migration -------------------------------------------------------------------------------------------------
+
+
+def _apply(connection: Connection, migration: Migration, options: Options, say: Say) -> float:
+    if not migration.script.transactional:
+        return _outside(connection, migration, migration.script, "started", options, say)
+
+    def record(seconds: float) -> None:
+        _record(connection, migration, "applied", seconds=seconds)
+        _mark(connection, migration, "apply")
+
+    return _attempts(connection, migration, migration.script, record, options, say)
+
+
+def _undo(connection: Connection, migration: Migration, options: Options, say: Say) -> float:
+    script = migration.rollback()
+    if not script.transactional:
+        return _outside(connection, migration, script, "undoing", options, say)
+
+    def record(_seconds: float) -> None:
+        _forget(connection, migration)
+
+    return _attempts(connection, migration, script, record, options, say)
+
+
+def _attempts(
+    connection: Connection,
+    migration: Migration,
+    script: Script,
+    record: Callable[[float], None],
+    options: Options,
+    say: Say,
+) -> float:
+    """Run a script and its record in one transaction, again and again while only locks stand in the way."""
+    until = time.monotonic() + options.retry_for
+    pause = 0.25
+    while True:
+        started = time.monotonic()
+        running = _Running()
+        try:
+            with connection.transaction():
+                _prepare_transaction(connection, options)
+                _still_ours(connection)
+                _run(connection, script, _file(migration, script), running)
+                # The script may have changed the role or the path for its own use.
+                _prepare_transaction(connection, options)
+                record(time.monotonic() - started)
+        except _RETRIED as error:
+            blockers = _blockers(connection, running.statement)
+            where = _where(running.statement, _file(migration, script))
+            if time.monotonic() > until:
+                _note_failure(connection, migration, script, str(error.diag.message_primary))
+                raise LockTimeoutError(
+                    f"{_file(migration, script)} did not get a lock in {options.lock_timeout:g} s, tried for "
+                    f"{options.retry_for:g} s{where}{blockers}. It left nothing behind; what came before it stays. "
+                    "Run the same command again at a quieter time, or end the session that holds the lock."
+                ) from None
+            say(f"retrying {_file(migration, script)}: no lock within {options.lock_timeout:g} s{where}{blockers}")
+            # While we pause, everyone who queued behind our lock request goes on.
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            pause = min(pause * 2, 8.0)
+        except MigrationFailedError as error:
+            _note_failure(connection, migration, script, str(error).splitlines()[-1].strip())
+            raise
+        except psycopg.Error as error:
+            raise server_error(error, f"recording {_file(migration, script)}") from None
+        else:
+            return time.monotonic() - started
+
+
+@dataclass
+class _Running:
+    """Which statement is under way, for the message when it fails."""
+
+    statement: Statement | None = None
+
+
+def _run(connection: Connection, script: Script, name: str, running: _Running | None = None) -> None:
+    """Execute a script's statements one at a time in the open transaction.
+
+    Raises MigrationFailedError with file, line and the server's caret. Where our parser does not know the SQL, the
+    whole text goes to the server, which is the judge of it.
+    """
+    running = running or _Running()
+    try:
+        statements = script.statements
+    except UnparsableError:
+        statements = (Statement(script.text, 0, 1, {"Unparsed": {}}),)
+    if not statements:
+        raise MigrationFailedError(f"{name} holds no statement. Write it, or remove the file.")
+    for statement in statements:
+        if statement.kind == "TransactionStmt":
+            raise MigrationFailedError(
+                f"{name}, line {statement.line}, controls the transaction ({statement.text.split()[0].upper()}), which "
+                "portaldb does itself so that the SQL and its record are one. It left nothing behind. Remove it."
+            )
+    for statement in statements:
+        running.statement = statement
+        try:
+            connection.execute(cast("Any", statement.text))
+        except _RETRIED:
+            raise
+        except psycopg.Error as error:
+            raise _failure(error, script, name, statement) from None
+        if connection.info.transaction_status != TransactionStatus.INTRANS:
+            raise MigrationFailedError(
+                f"{name}, line {statement.line}, ended the transaction, so it was committed without a record. "
+                "Remove its transaction control, undo by hand what it did, and run the command again."
+            )
+
+
+def _failure(error: psycopg.Error, script: Script, name: str, statement: Statement) -> PortalError:
+    if error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown):
+        return server_error(error, f"running {name}")
+    offset = statement.offset
+    if error.diag.statement_position:
+        offset += int(error.diag.statement_position) - 1
+    line = script.text.count("\n", 0, offset) + 1
+    start = script.text.rfind("\n", 0, offset) + 1
+    text = script.text[start:].split("\n", 1)[0]
+    caret = f"\n    {' ' * (len(str(line)) + 3 + offset - start)}^" if error.diag.statement_position else ""
+    said = error.diag.message_primary or str(error)
+    hint = f" {error.diag.message_hint.rstrip('.')}." if error.diag.message_hint else ""
+    context = f"\n    in {error.diag.context.splitlines()[0]}" if error.diag.context else ""
+    advice = (
+        "The server's disk is full: free space, then run the same command again."
+        if isinstance(error, psycopg.errors.DiskFull)
+        else "Mend the file and run the same command again."
+    )
+    return MigrationFailedError(
+        f"{name} failed and left nothing behind; what came before it stays. {advice}\n"
+        f"    {line} | {text}{caret}{context}\n"
+        f"    line {line}: {said} ({error.sqlstate}).{hint}"
+    )
+
+
+# --- a migration outside a transaction -----------------------------------------------------------------------------
+
+
+def _outside(
+    connection: Connection, migration: Migration, script: Script, state: str, options: Options, say: Say
+) -> float:
+    """Run a non-transactional file: record that it began, run its one statement, record that it is done.
+
+    Whatever moment a crash chooses, the next run finds `started` (or `undoing`) and comes to the same end: an index
+    left INVALID is dropped and built again, one that stands is kept.
+    """
+    name = _file(migration, script)
+    statement = _one_statement(script, name)
+    with _translated(f"recording the start of {name}"), connection.transaction():
+        _prepare_transaction(connection, options)
+        if state == "started":
+            _record(connection, migration, "started", seconds=0)
+        else:
+            connection.execute(query("history", "state"), {"id": migration.id, "state": state})
+    started = time.monotonic()
+    _still_ours(connection)
+    _until_locked(connection, migration, script, statement, options, say)
+    seconds = time.monotonic() - started
+    with _translated(f"recording {name}"), connection.transaction():
+        _prepare_transaction(connection, options)
+        if state == "started":
+            _record(connection, migration, "applied", seconds=seconds)
+            _mark(connection, migration, "apply")
+        else:
+            _forget(connection, migration)
+    return seconds
+
+
+def _one_statement(script: Script, name: str) -> Statement:
+    try:
+        statements = script.statements
+    except UnparsableError as error:
+        line = script.text.count("\n", 0, error.offset) + 1
+        raise MigrationFailedError(f"{name}, line {line}: {error}. It was not run. Mend the file.") from None
+    kinds = ", ".join(RETRY_SAFE.values())
+    if len(statements) != 1 or not _finishable(statements[0]):
+        raise RefusedError(
+            f"{name} runs outside a transaction and must hold exactly one statement that can be finished after a "
+            f"crash ({kinds}). It was not run. Split it, or drop `-- transactional: false`."
+        )
+    return statements[0]
+
+
+def _finishable(statement: Statement) -> bool:
+    body = statement.tree.get(statement.kind, {})
+    if statement.kind == "ReindexStmt":
+        return any(param["DefElem"]["defname"] == "concurrently" for param in body.get("params", ()))
+    if statement.kind == "VacuumStmt":
+        return True
+    return statement.kind in RETRY_SAFE and bool(body.get("concurrent"))
+
+
+def _until_locked(
+    connection: Connection, migration: Migration, script: Script, statement: Statement, options: Options, say: Say
+) -> None:
+    name = _file(migration, script)
+    until = time.monotonic() + options.retry_for
+    # It runs beside traffic, so its waits for older transactions hold up no reader or writer.
+    with _translated(f"preparing {name}"):
+        connection.execute(query("engine", "no_lock_timeout"))
+    while True:
+        try:
+            if _stands_already(connection, statement):
+                return
+            connection.execute(cast("Any", statement.text))
+        except _RETRIED as error:
+            blockers = _blockers(connection, statement)
+            if time.monotonic() > until:
+                raise LockTimeoutError(
+                    f"{name} did not get a lock in {options.lock_timeout:g} s, tried for {options.retry_for:g} s"
+                    f"{blockers}. It is recorded as begun; the same command goes on from here."
+                ) from None
+            say(f"retrying {name}: {error.diag.message_primary}{blockers}")
+            time.sleep(random.uniform(0.25, 1.0))  # noqa: S311 - jitter, not a secret
+        except psycopg.Error as error:
+            failure = _failure(error, script, name, statement)
+            if not isinstance(failure, ConnectError):
+                # An index that could not be built (a duplicate key, say) would slow every write and serve nobody.
+                with suppress(psycopg.Error):
+                    _stands_already(connection, statement)
+                _note_failure(connection, migration, script, str(error.diag.message_primary))
+            raise failure from None
+        else:
+            return
+
+
+def _stands_already(connection: Connection, statement: Statement) -> bool:
+    """Say whether an earlier, interrupted run did the work; drop the INVALID index that it may have left."""
+    body = statement.tree[statement.kind]
+    if statement.kind == "IndexStmt":
+        schema = body["relation"].get("schemaname", "public")
+        found = _index(connection, schema, body["idxname"])
+        if found and not found["valid"]:
+            drop = psycopg.sql.SQL("DROP INDEX CONCURRENTLY {}").format(psycopg.sql.Identifier(schema, body["idxname"]))
+            connection.execute(drop)
+        return bool(found and found["valid"])
+    if statement.kind == "DropStmt":
+        parts = [each["String"]["sval"] for each in body["objects"][0]["List"]["items"]]
+        return not _index(connection, *(["public", *parts][-2:]))
+    return False
+
+
+def _index(connection: Connection, schema: str, name: str) -> dict[str, Any] | None:
+    quoted = psycopg.sql.Identifier(schema, name).as_string(connection)
+    return connection.execute(query("engine", "index_state"), {"name": quoted}).fetchone()
+
+
+# --- the record ----------------------------------------------------------------------------------------------------
+
+
+def _ensure_record(connection: Connection) -> None:
+    """Make the bookkeeping tables: yoyo's by yoyo's own code, on our connection, and ours beside them."""
+    there = connection.execute(query("history", "exists")).fetchone()
+    if there and there["yoyo"] and there["ours"]:
+        return
+    with connection.transaction():
+        connection.row_factory = cast("Any", tuple_row)
+        try:
+            _upgrade_yoyo(connection)
+        finally:
+            connection.row_factory = cast("Any", psycopg.rows.dict_row)
+        if not there or not there["ours"]:
+            connection.execute(query("history", "create"))
+
+
+def _upgrade_yoyo(connection: Connection) -> None:
+    from types import SimpleNamespace
+
+    from yoyo import internalmigrations
+    from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+
+    class OnOurConnection(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
+        """yoyo's backend inside our transaction: its own `BEGIN` becomes a savepoint."""
+
+        _in_transaction = True
+
+        def connect(self, dburi: object) -> Connection:
+            return connection
+
+    uri = SimpleNamespace(database=connection.info.dbname)
+    internalmigrations.upgrade(OnOurConnection(uri, "_yoyo_migration"))
+
+
+def _record(connection: Connection, migration: Migration, state: str, *, seconds: float, message: str | None = None) -> None:
+    connection.execute(
+        query("history", "record"),
+        {
+            "id": migration.id,
+            "state": state,
+            "checksum": migration.checksum,
+            "sql": migration.script.text,
+            "seconds": seconds,
+            "message": message,
+        },
+    )
+
+
+def _mark(connection: Connection, migration: Migration, operation: str, comment: str = "") -> None:
+    from yoyo.migrations import get_migration_hash
+
+    values = {
+        "hash": get_migration_hash(migration.id),
+        "id": migration.id,
+        "operation": operation,
+        "host": socket.gethostname()[:255],
+        "comment": comment,
+    }
+    connection.execute(query("history", "unmark" if operation == "rollback" else "mark"), values)
+    connection.execute(query("history", "log"), values)
+
+
+def _forget(connection: Connection, migration: Migration) -> None:
+    connection.execute(query("history", "forget"), {"id": migration.id})
+    _mark(connection, migration, "rollback")
+
+
+def adopt(connection: Connection, migration: Migration) -> None:
+    """Record a migration as adopted, without running it, in the open transaction (for `baseline`)."""
+    _record(connection, migration, "adopted", seconds=0)
+    _mark(connection, migration, "mark", "adopted by portaldb baseline")
+
+
+def _note_failure(connection: Connection, migration: Migration, script: Script, message: str) -> None:
+    """Leave word of a failed attempt for `status`; the failure itself matters more than this note of it."""
+    if script is not migration.script:
+        return  # A failed rollback leaves its migration applied, which is what the record says.
+    try:
+        with connection.transaction():
+            _prepare_transaction(connection, Options())
+            _record(connection, migration, "failed", seconds=0, message=message[:500])
+    except psycopg.Error:
+        return
+
+
+# --- small things --------------------------------------------------------------------------------------------------
+
+
+def _prepare_session(connection: Connection, options: Options) -> None:
+    connection.execute(
+        query("engine", "prepare_session"), {"lock_timeout": _milliseconds(options.lock_timeout), "owner": OWNER}
+    )
+
+
+def _prepare_transaction(connection: Connection, options: Options) -> None:
+    connection.execute(
+        query("engine", "prepare_transaction"), {"lock_timeout": _milliseconds(options.lock_timeout), "owner": OWNER}
+    )
+
+
+def _still_ours(connection: Connection) -> None:
+    """Raise where the engine lock is not held by the backend that is about to work: a pooler moved us."""
+    if not _row(connection, "holds_lock", key=LOCK_KEY)["held"]:
+        raise RefusedError(
+            "The server process under this connection changed, so a pooler stands in between. Nothing more was "
+            "changed. Connect to the server itself."
+        )
+
+
+def _blockers(connection: Connection, statement: Statement | None) -> str:
+    """Name who holds locks on the relations of a statement that did not get its own."""
+    if statement is None or connection.broken:
+        return ""
+    names = relations(statement.tree)
+    try:
+        with connection.transaction():
+            # As the login and not as the owner: it may be allowed to see more of the other sessions.
+            connection.execute(query("engine", "as_login"))
+            rows = connection.execute(query("engine", "blockers"), {"relations": names}).fetchall()
+    except psycopg.Error:
+        return ""
+    if not rows:
+        return ""
+    told = [
+        f"process {row['pid']} ({row['username']}, {row['application_name'] or 'unnamed'}, "
+        f"{row['state'] or 'state not shown to this login'}, in a transaction for {row['seconds'] or 0:.0f} s)"
+        for row in rows
+    ]
+    return f"; held by {', '.join(told)}"
+
+
+def relations(tree: object) -> list[str]:
+    """Return the quoted names of every relation that a parse tree mentions."""
+    found: dict[str, None] = {}
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            if "relname" in node:
+                schema, name = node.get("schemaname", "public"), node["relname"]
+                found['"{}"."{}"'.format(schema.replace('"', '""'), name.replace('"', '""'))] = None
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            # DROP names its objects as lists of strings.
+            words = [each["String"]["sval"] for each in node if isinstance(each, dict) and "String" in each]
+            if words and len(words) == len(node):
+                found[".".join('"{}"'.format(word.replace('"', '""')) for word in words)] = None
+            for value in node:
+                walk(value)
+
+    walk(tree)
+    return list(found)
+
+
+def _where(statement: Statement | None, name: str) -> str:
+    if statement is None:
+        return ""
+    first = " ".join(statement.text.split())
+    return f", at line {statement.line} ({first[:60]}{'…' if len(first) > 60 else ''})"  # noqa: PLR2004
+
+
+def _file(migration: Migration, script: Script) -> str:
+    return f"{migration.folder}/{script.path.name}"
+
+
+def _row(connection: Connection, name: str, **values: object) -> dict[str, Any]:
+    row = connection.execute(query("engine", name), values).fetchone()
+    assert row is not None  # noqa: S101 - these queries have one row always
+    return row
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise server_error(error, doing) from None
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
