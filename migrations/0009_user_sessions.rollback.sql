@@ -1,0 +1,4 @@
+-- Drops the sessions.
+-- loses: every session: everyone has to sign in again
+
+DROP TABLE public.user_sessions;

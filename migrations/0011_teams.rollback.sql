@@ -1,0 +1,4 @@
+-- Drops the teams.
+-- loses: every team
+
+DROP TABLE public.teams;
