@@ -77,7 +77,9 @@ wait_option = click.option(
 
 @cli.command()
 @database_option
-@click.option("--locale", default="en_US.utf8", show_default=True, help="Collation and character type of a new database.")
+@click.option(
+    "--locale", default="en_US.utf8", show_default=True, help="Collation and character type of a new database."
+)
 @click.option("--dry-run", is_flag=True, help="Print the SQL and change nothing.")
 @wait_option
 def init(database: str | None, locale: str, dry_run: bool, wait: float) -> None:
@@ -98,7 +100,9 @@ def init(database: str | None, locale: str, dry_run: bool, wait: float) -> None:
     elif not outcome.done and not outcome.forbidden:
         click.echo("Nothing was missing. Next: portaldb migrate")
     else:
-        click.echo(f"Ready: {len(outcome.done)} statements ran, {len(outcome.forbidden)} were forbidden. Next: portaldb migrate")
+        click.echo(
+            f"Ready: {len(outcome.done)} statements ran, {len(outcome.forbidden)} were forbidden. Next: portaldb migrate"
+        )
 
 
 source_option = click.option(
@@ -114,13 +118,32 @@ source_option = click.option(
 @source_option
 @click.option("--to", metavar="N", help="Stop after this migration: a number or an id.")
 @click.option("--dry-run", is_flag=True, help="Run everything in one transaction and roll it back.")
-@click.option("--lock-timeout", type=float, default=2, show_default=True, metavar="SECONDS",
-              help="How long a statement may wait for a lock before it lets traffic pass and tries again.")
-@click.option("--retry-for", type=float, default=60, show_default=True, metavar="SECONDS",
-              help="How long a migration that met a lock is tried again.")
+@click.option(
+    "--lock-timeout",
+    type=float,
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a statement may wait for a lock before it lets traffic pass and tries again.",
+)
+@click.option(
+    "--retry-for",
+    type=float,
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a migration that met a lock is tried again.",
+)
 @wait_option
-def migrate(database: str | None, source: Path | None, to: str | None, dry_run: bool, lock_timeout: float,
-            retry_for: float, wait: float) -> None:
+def migrate(
+    database: str | None,
+    source: Path | None,
+    to: str | None,
+    dry_run: bool,
+    lock_timeout: float,
+    retry_for: float,
+    wait: float,
+) -> None:
     """Apply the pending migrations, each in a transaction of its own.
 
     It never waits behind a lock for longer than --lock-timeout, and may be killed at any moment: the next run
@@ -181,10 +204,17 @@ def status(database: str | None, source: Path | None, check: bool, as_json: bool
 @click.option("--to", metavar="N", help="Undo everything after this migration; 0 undoes all.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Undo the last N migrations.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--lock-timeout", type=float, default=2, show_default=True, metavar="SECONDS",
-              help="How long a statement may wait for a lock before it lets traffic pass and tries again.")
-def rollback(database: str | None, source: Path | None, to: str | None, steps: int | None, yes: bool,
-             lock_timeout: float) -> None:
+@click.option(
+    "--lock-timeout",
+    type=float,
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a statement may wait for a lock before it lets traffic pass and tries again.",
+)
+def rollback(
+    database: str | None, source: Path | None, to: str | None, steps: int | None, yes: bool, lock_timeout: float
+) -> None:
     """Undo migrations, latest first, after showing what would be lost.
 
     \b
@@ -339,7 +369,9 @@ def main() -> None:
         click.secho(f"Error: {error}", err=True, fg="red")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.secho("Interrupted. What was not finished was rolled back; the same command goes on from there.", err=True)
+        click.secho(
+            "Interrupted. What was not finished was rolled back; the same command goes on from there.", err=True
+        )
         code = 130
     except BrokenPipeError:
         # The reader of our output has gone (`portaldb plan | head`): nothing more to say, and no traceback.

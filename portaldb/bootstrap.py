@@ -167,7 +167,14 @@ def _steps_for(role: Role, row: dict[str, Any] | None) -> list[Step]:
         # A login was perhaps given to portal_backup on purpose; what must never stay is power beyond the role's own.
         excess = [word for word, key in _EXCESS if row[key] and not (key == "bypassrls" and role.bypassrls)]
         if excess:
-            steps.append(_step("alter_role", f"take {', '.join(excess)} from {role.name}", role=name, attributes=sql.SQL(" ".join(excess))))
+            steps.append(
+                _step(
+                    "alter_role",
+                    f"take {', '.join(excess)} from {role.name}",
+                    role=name,
+                    attributes=sql.SQL(" ".join(excess)),
+                )
+            )
         if role.login and not row["login"]:
             steps.append(_step("alter_role", f"let {role.name} log in", role=name, attributes=sql.SQL("LOGIN")))
     if role.bypassrls and not (row and row["bypassrls"]):
@@ -183,7 +190,15 @@ def _steps_for(role: Role, row: dict[str, Any] | None) -> list[Step]:
     for granted in role.grants:
         if not row or granted not in row["member_of"]:
             lost = "backups need SELECT granted table by table" if granted.startswith("pg_") else None
-            steps.append(_step("grant_role", f"grant {granted} to {role.name}", lost=lost, granted=sql.Identifier(granted), role=name))
+            steps.append(
+                _step(
+                    "grant_role",
+                    f"grant {granted} to {role.name}",
+                    lost=lost,
+                    granted=sql.Identifier(granted),
+                    role=name,
+                )
+            )
     return steps
 
 
@@ -201,7 +216,12 @@ def _own_membership(server: Connection, existing: dict[str, Any], who: dict[str,
         row = _one(server, "may_set", role=OWNER)
         if row["inherits"]:
             return None
-    return _step("grant_role", f"grant {OWNER} to {who['login']}", granted=sql.Identifier(OWNER), role=sql.Identifier(who["login"]))
+    return _step(
+        "grant_role",
+        f"grant {OWNER} to {who['login']}",
+        granted=sql.Identifier(OWNER),
+        role=sql.Identifier(who["login"]),
+    )
 
 
 def _database_steps(name: str, locale: str, row: dict[str, Any] | None) -> list[Step]:

@@ -23,13 +23,25 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _STARTING = re.compile(r"starting up|shutting down|not yet accepting|in recovery mode|refused|No such file", re.I)
 _HINTS = (
-    (r"password authentication failed|no password supplied", "Check the login and its password (PGPASSWORD, ~/.pgpass)."),
-    (r"no pg_hba.conf entry|Peer authentication|Ident authentication", "The server's pg_hba.conf does not let this login in from here."),
+    (
+        r"password authentication failed|no password supplied",
+        "Check the login and its password (PGPASSWORD, ~/.pgpass).",
+    ),
+    (
+        r"no pg_hba.conf entry|Peer authentication|Ident authentication",
+        "The server's pg_hba.conf does not let this login in from here.",
+    ),
     (r'database ".*" does not exist', "Run `portaldb init` to create it, or correct the name."),
     (r'role ".*" does not exist', "Correct the login's name, or run `portaldb init` as a superuser to make our roles."),
-    (r"too many (clients|connections)|remaining connection slots", "Try again when sessions have ended, or raise the limit."),
+    (
+        r"too many (clients|connections)|remaining connection slots",
+        "Try again when sessions have ended, or raise the limit.",
+    ),
     (r"could not translate host name|Name or service not known", "Correct the host name."),
-    (r"No such file|Connection refused", "Is the server running, and is this its address? `--wait 60` waits for one that is starting; `portaldb dev start` starts the private one."),
+    (
+        r"No such file|Connection refused",
+        "Is the server running, and is this its address? `--wait 60` waits for one that is starting; `portaldb dev start` starts the private one.",
+    ),
     (r"timeout", "The address does not answer: check the host, the port and the firewall."),
     (r"permission denied for database", "The login has no CONNECT on this database: grant it one of the portal roles."),
 )
@@ -211,7 +223,9 @@ def server_error(error: psycopg.Error, doing: str) -> PortalError:
     said = error.diag.message_primary or " ".join(str(error).split())
     state = f" ({error.sqlstate})" if error.sqlstate else ""
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return RightsError(f"While {doing}, the server refused: {said}{state}. Connect as a login with the rights, or ask for them.")
+        return RightsError(
+            f"While {doing}, the server refused: {said}{state}. Connect as a login with the rights, or ask for them."
+        )
     if error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown):
         return ConnectError(
             f"The connection was lost while {doing}: {said}{state}. What was not committed was rolled back; "
@@ -226,4 +240,3 @@ def _server_hint(error: psycopg.Error) -> str:
     if error.diag.message_hint:
         return f" Its hint: {error.diag.message_hint}"
     return ""
-

@@ -118,9 +118,7 @@ ROLLBACK_REFUSED = REFUSED - {State.UNDOING, State.OUT_OF_ORDER} | {State.STARTE
 """States in which `rollback` changes nothing: a late file is no obstacle to going back."""
 
 
-def look(
-    connection: Connection, migrations: list[Migration], refused: frozenset[State] = REFUSED
-) -> list[Entry]:
+def look(connection: Connection, migrations: list[Migration], refused: frozenset[State] = REFUSED) -> list[Entry]:
     """Compare files and database; raise RefusedError where what is found must not be touched."""
     entries = compare(migrations, records(connection))
     _refuse(connection, [entry for entry in entries if entry.state in refused])
@@ -217,7 +215,9 @@ def _rehearse(connection: Connection, todo: list[Migration], options: Options, s
                 done.append(Done(migration.id, time.monotonic() - started))
                 say(f"rehearsed {migration.name}  {_duration(done[-1].seconds)}")
     except _RETRIED as error:
-        raise LockTimeoutError(f"A lock was not had in {options.lock_timeout:g} s ({error.diag.message_primary}). Nothing was changed.") from None
+        raise LockTimeoutError(
+            f"A lock was not had in {options.lock_timeout:g} s ({error.diag.message_primary}). Nothing was changed."
+        ) from None
     return done
 
 
@@ -251,7 +251,9 @@ def chosen_for_rollback(entries: list[Entry], *, to: str | None, steps: int | No
     return chosen
 
 
-def rollback(url: str, migrations: list[Migration], chosen: list[Migration], *, options: Options, say: Say) -> list[Done]:
+def rollback(
+    url: str, migrations: list[Migration], chosen: list[Migration], *, options: Options, say: Say
+) -> list[Done]:
     """Undo the chosen migrations, latest first, each in its own transaction.
 
     Raises RefusedError where the database changed since they were chosen, MigrationFailedError where one fails:
@@ -565,7 +567,9 @@ def _upgrade_yoyo(connection: Connection) -> None:
     internalmigrations.upgrade(OnOurConnection(uri, "_yoyo_migration"))
 
 
-def _record(connection: Connection, migration: Migration, state: str, *, seconds: float, message: str | None = None) -> None:
+def _record(
+    connection: Connection, migration: Migration, state: str, *, seconds: float, message: str | None = None
+) -> None:
     connection.execute(
         query("history", "record"),
         {

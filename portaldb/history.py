@@ -43,9 +43,7 @@ REMEDY = {
 CLEAN = frozenset({State.APPLIED, State.ADOPTED})
 """States that need nobody."""
 
-REFUSED = frozenset(
-    {State.EDITED, State.MISSING, State.OUT_OF_ORDER, State.UNVERIFIED, State.UNMARKED, State.UNDOING}
-)
+REFUSED = frozenset({State.EDITED, State.MISSING, State.OUT_OF_ORDER, State.UNVERIFIED, State.UNMARKED, State.UNDOING})
 """States in which `migrate` changes nothing."""
 
 

@@ -21,7 +21,9 @@ def console(stderr: bool = False) -> Console:
     return wide
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: frozenset[str] = frozenset()) -> Table:
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: frozenset[str] = frozenset()
+) -> Table:
     """Lay out rows under headings; the columns named in `right` are numbers."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:

@@ -13,6 +13,7 @@ from portaldb.layout import FOLDERS
 _NAME = re.compile(r"^(\d{4})_[a-z0-9]+(?:_[a-z0-9]+)*$")
 _DIRECTIVE = re.compile(r"^--\s*(depends|transactional|irreversible|loses|no-rls):\s*(.*?)\s*$")
 
+
 @dataclass(frozen=True)
 class Statement:
     """One statement of a file."""
@@ -180,9 +181,7 @@ def split(text: str) -> tuple[Statement, ...]:
         raw = data[start : start + length].decode()
         lead = _leading_blank(raw)
         offset = len(data[:start].decode()) + lead
-        statements.append(
-            Statement(raw[lead:].rstrip(), offset, text.count("\n", 0, offset) + 1, node["stmt"])
-        )
+        statements.append(Statement(raw[lead:].rstrip(), offset, text.count("\n", 0, offset) + 1, node["stmt"]))
     return tuple(statements)
 
 
