@@ -1,0 +1,40 @@
+-- Removes sessions that have expired, or lie idle for 30 minutes.
+-- depends: 0009_user_sessions 0015_user_sessions_policies
+--
+-- Run by whoever calls it, RLS would let it remove the caller's own sessions alone; so it runs as the owner,
+-- and the maintenance role alone may call it. One call takes a bounded number of rows, and none that another
+-- transaction holds: what is left over goes with the next. The rows are picked in a materialised CTE, because
+-- a plan may run a sub-select with LIMIT and SKIP LOCKED more than once.
+
+CREATE FUNCTION public.cleanup_expired_sessions() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_limit bigint := coalesce(nullif(current_setting('portal.cleanup_limit', true), ''), '100000');
+    deleted_count integer;
+BEGIN
+    WITH expired AS MATERIALIZED (
+        SELECT s.id
+        FROM public.user_sessions AS s
+        WHERE
+            s.expires_at < CURRENT_TIMESTAMP
+            OR (s.last_activity < CURRENT_TIMESTAMP - INTERVAL '30 minutes' AND s.is_active = true)
+        LIMIT v_limit
+        FOR UPDATE SKIP LOCKED
+    )
+
+    DELETE FROM public.user_sessions AS s
+    USING expired
+    WHERE s.id = expired.id;
+
+    GET DIAGNOSTICS deleted_count = ROW_COUNT;
+    RETURN deleted_count;
+END;
+$$;
+
+GRANT EXECUTE ON FUNCTION public.cleanup_expired_sessions() TO portal_maintenance;
+
+COMMENT ON FUNCTION public.cleanup_expired_sessions() IS
+'Deletes sessions that have expired or were idle for 30 minutes, at most portal.cleanup_limit (100000) a '
+'call, and returns how many.';
