@@ -245,6 +245,49 @@ def rollback(
     click.echo(f"{len(done)} migrations undone.")
 
 
+@cli.command()
+@click.argument("kind", metavar="migration|function|policy|seed")
+@click.argument("name")
+@click.option("--directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Folder that holds migrations/, functions/, policies/, seeds/. Default: this checkout.")
+@click.option("--non-transactional", is_flag=True, help="For one statement such as CREATE INDEX CONCURRENTLY.")
+def new(kind: str, name: str, directory: Path | None, non_transactional: bool) -> None:
+    """Make a migration and its way back from a template, with the next number.
+
+    \b
+    Example:  portaldb new migration add_widgets
+    """
+    from portaldb.scaffold import new as make
+
+    for path in make(kind, name, directory=directory, transactional=not non_transactional):
+        click.echo(os.path.relpath(path))
+    click.echo("Write them, then: portaldb lint && portaldb plan", err=True)
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--tool", "tools", multiple=True, type=click.Choice(["portaldb", "sqlfluff", "squawk"]),
+              help="Apply this tool's rules alone; may be given more than once. Default: all three.")
+@json_option
+def lint(paths: tuple[Path, ...], tools: tuple[str, ...], as_json: bool) -> None:
+    """Check the SQL files: our own rules (docs/lint.md), sqlfluff's and squawk's.
+
+    \b
+    Example:  portaldb lint migrations/0004_users.sql
+    """
+    from portaldb import lint as linter
+
+    report = linter.run(paths, tools or linter.TOOLS)
+    if as_json:
+        emit_json(report.as_dict())
+    else:
+        for finding in report.findings:
+            click.echo(str(finding))
+    closing = report.conclude()
+    if not as_json:
+        click.echo(closing)
+
+
 @cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.

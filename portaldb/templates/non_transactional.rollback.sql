@@ -1,0 +1,3 @@
+-- <What this takes back, in one sentence>
+-- transactional: false
+

@@ -1,0 +1,2 @@
+-- <What this takes back, in one sentence>
+

@@ -1,0 +1,3 @@
+-- <What this takes back, in one sentence>
+-- loses: <the rows that go with it>
+
