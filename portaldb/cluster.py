@@ -104,16 +104,16 @@ class Cluster:
         return int((self.data / "PG_VERSION").read_text())
 
     @classmethod
-    def create(
-        cls, base: Path, owner: pwd.struct_passwd, say: Say = _silent, *, throwaway: bool = False
-    ) -> "Cluster":
+    def create(cls, base: Path, owner: pwd.struct_passwd, say: Say = _silent, *, throwaway: bool = False) -> "Cluster":
         """Make a cluster in `base` for `owner`; what an interrupted attempt left there is replaced."""
         programs = find_programs()
         uid, gid = owner.pw_uid, owner.pw_gid
         base.mkdir(parents=True, exist_ok=True)
         _give(base, uid, gid)
-        fresh = base / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        # A name of its own: the initdb of an attempt that was killed may still be at work in its folder.
+        for left in base.glob("new.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        fresh = base / f"new.{os.getpid()}"
         locale = LOCALE if _has_locale(LOCALE) else "C.UTF-8"
         if locale != LOCALE:
             say(
@@ -131,9 +131,7 @@ class Cluster:
         with (fresh / "postgresql.conf").open("a") as conf:
             conf.write("\n# deploy/postgresql.conf, what of it was lowered, and where this server listens\n")
             conf.write("include_dir = 'conf.d'\n")
-        _write(
-            fresh / "conf.d/90-yours.conf", "# Your settings: kept as they are, and read last.\n", uid, gid
-        )
+        _write(fresh / "conf.d/90-yours.conf", "# Your settings: kept as they are, and read last.\n", uid, gid)
         _write(fresh / "pg_hba.conf", _HBA, uid, gid)  # initdb's know no map
         fresh.rename(base / "data")
         return cls(base, _socket_folder(base, uid), _free_port(), programs, uid, throwaway)
@@ -159,8 +157,9 @@ class Cluster:
         if self.pid() is not None:
             self._wait_ready()
             return self
-        for left in (self.data / "postmaster.pid", *self.socket.glob(".s.PGSQL.*")):
-            left.unlink(missing_ok=True)
+        if _pid_lines(self.data):
+            for left in (self.data / "postmaster.pid", *self.socket.glob(".s.PGSQL.*")):
+                left.unlink(missing_ok=True)
         cluster = self
         for _attempt in range(3):
             if not _is_free(cluster.port):
@@ -171,6 +170,9 @@ class Cluster:
             try:
                 cluster._pg_ctl("Starting PostgreSQL", "-l", cluster.log, "start")
             except PortalError as error:
+                if cluster.pid() is not None:  # a start that was killed came to its end meanwhile
+                    cluster._wait_ready()
+                    return cluster
                 if "Address already in use" in cluster._log_since(before):
                     continue
                 raise PortalError(
@@ -386,7 +388,8 @@ def _is_free(port: int) -> bool:
 def _free_port() -> int:
     """Return a free port of PORTS, beginning where another process hardly does, or else any that is free."""
     first = os.getpid() % len(PORTS)
-    for port in (*PORTS[first:], *PORTS[:first]):
+    tried: list[int] = [*PORTS[first:], *PORTS[:first]]
+    for port in tried:
         if _is_free(port):
             return port
     with sockets.socket() as probe:
@@ -477,9 +480,7 @@ def require() -> Cluster:
     """Return the checkout's running cluster; raise ConnectError when there is none."""
     cluster = find()
     if cluster is None or cluster.pid() is None:
-        state = (
-            "has no private cluster yet" if cluster is None else "has a private cluster that is not running"
-        )
+        state = "has no private cluster yet" if cluster is None else "has a private cluster that is not running"
         raise ConnectError(f"This checkout {state}. Start it with: portaldb dev start")
     return cluster
 
@@ -536,9 +537,7 @@ def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
         return base
     base.mkdir(exist_ok=True)
     _give(base, owner.pw_uid, owner.pw_gid)
-    inside = (
-        subprocess.run(["test", "-w", base], cwd="/", check=False, **identity(owner.pw_uid)).returncode == 0
-    )
+    inside = subprocess.run(["test", "-w", base], cwd="/", check=False, **identity(owner.pw_uid)).returncode == 0
     if inside and _fits_socket(base):
         return base
     with contextlib.suppress(OSError):
@@ -547,9 +546,7 @@ def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
     if inside:
         say(f"The cluster lies in {other}: the path of a socket in the checkout would be too long.")
     else:
-        say(
-            f"The cluster lies in {other}: the user {owner.pw_name}, who runs it, cannot enter {folder.parent}."
-        )
+        say(f"The cluster lies in {other}: the user {owner.pw_name}, who runs it, cannot enter {folder.parent}.")
     return other
 
 
