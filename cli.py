@@ -65,9 +65,15 @@ def cli() -> None:
     """
 
 
-def _say(line: str) -> None:
-    """Print a line of progress; on standard error, so that standard output is the report alone."""
-    click.echo(line, err=True)
+def _say(line: str, *, passing: bool = False) -> None:
+    """Print a line of progress; on standard error, so that standard output is the report alone.
+
+    A passing line is overwritten by the next on a terminal, and left out elsewhere.
+    """
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", err=True, nl=not passing)
+    elif not passing:
+        click.echo(line, err=True)
 
 
 wait_option = click.option(
@@ -167,6 +173,38 @@ def migrate(
         click.echo(f"{len(done)} migrations would apply. Nothing was changed.")
     else:
         click.echo(f"{len(done)} migrations applied. Next: portaldb status")
+
+
+@cli.command()
+@database_option
+@source_option
+@click.option("--to", metavar="N", help="Stop after this migration: a number or an id.")
+@click.option("--no-sql", is_flag=True, help="Leave the statements out; show what they lock, rewrite and scan.")
+@json_option
+def plan(database: str | None, source: Path | None, to: str | None, no_sql: bool, as_json: bool) -> None:
+    """Show what migrate would do: the SQL, the locks it takes, what it rewrites or scans.
+
+    Writes nothing and needs no rights beyond reading the record of migrations.
+
+    \b
+    Example:  portaldb plan --no-sql
+    """
+    from portaldb import database as db
+    from portaldb import engine, report
+    from portaldb import plan as planning
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url = db.resolve(database)
+    migrations = read(source or sql_root())
+    with db.connect(url, name="portaldb plan") as connection:
+        connection.execute(db.query("session", "read_only"))
+        pending = engine.pending(engine.look(connection, migrations), engine.up_to(migrations, to))
+        planned = planning.build(connection, pending, db.facts(connection).version)
+    if as_json:
+        emit_json({"migrations": [each.as_dict() for each in planned.migrations], "notes": planned.notes})
+    else:
+        report.plan(planned, db.describe(url), with_sql=not no_sql)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -43,8 +43,12 @@ RETRY_SAFE = {
 
 _RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
-Say = Callable[[str], None]
-"""Takes one line of progress for the person at the terminal."""
+
+class Say(Protocol):
+    """Takes a line of progress; a passing one is overtaken by the next (a terminal overwrites it)."""
+
+    def __call__(self, line: str, *, passing: bool = False) -> None:
+        """Show the line."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +196,11 @@ def migrate(
             with _translated("creating the record of migrations"):
                 _ensure_record(connection)
             done = []
-            for migration in in_order(todo):
-                say(f"applying {migration.name}")
+            for nth, migration in enumerate(in_order(todo), 1):
+                say(f"[{nth}/{len(todo)}] applying {migration.name} …", passing=True)
                 seconds = _apply(connection, migration, options, say)
                 done.append(Done(migration.id, seconds))
-                say(f"applied  {migration.name}  {_duration(seconds)}")
+                say(f"[{nth}/{len(todo)}] applied  {migration.name}  {_duration(seconds)}")
             return done
 
 
@@ -275,11 +279,11 @@ def rollback(
                     "Run the same command again and read what it shows."
                 )
             done = []
-            for migration in chosen:
-                say(f"undoing {migration.name}")
+            for nth, migration in enumerate(chosen, 1):
+                say(f"[{nth}/{len(chosen)}] undoing {migration.name} …", passing=True)
                 seconds = _undo(connection, migration, options, say)
                 done.append(Done(migration.id, seconds))
-                say(f"undone  {migration.name}  {_duration(seconds)}")
+                say(f"[{nth}/{len(chosen)}] undone  {migration.name}  {_duration(seconds)}")
             return done
 
 

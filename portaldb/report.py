@@ -1,13 +1,18 @@
 """Reports for people: tables that fit a terminal, in colour only there."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from portaldb.history import CLEAN, REMEDY, Entry, State
-from portaldb.loss import Loss
+
+if TYPE_CHECKING:
+    from portaldb.locks import Effect
+    from portaldb.loss import Loss
+    from portaldb.plan import Plan, Size
 
 _COLOUR = {State.APPLIED: "green", State.ADOPTED: "green", State.PENDING: "yellow", State.STARTED: "yellow"}
 
@@ -63,7 +68,55 @@ def status(entries: list[Entry], where: str) -> None:
     out.print(Text(f"{where}: {summary}.", style="green" if good else "yellow"))
 
 
-def losses(found: list[Loss], where: str) -> None:
+def plan(planned: "Plan", where: str, *, with_sql: bool) -> None:
+    """Print the pending migrations: each statement, and under it what it does to tables that are there already."""
+    out = console()
+    for migration in planned.migrations:
+        how = "one transaction" if migration.transactional else "outside a transaction"
+        out.print(Text(f"{migration.name}  ({how})", style="bold"))
+        for step in migration.steps:
+            if with_sql:
+                out.print()
+                out.print(Text(_indent(step.sql + ";", "    "), style="dim"), soft_wrap=True)
+            for effect, size in step.effects:
+                out.print(_effect(effect, size, step.line), soft_wrap=True)
+            for warning in step.warnings:
+                out.print(Text(f"  ! squawk {warning.rule}, line {warning.line}: {warning.message}", style="yellow"))
+        out.print()
+    for note in planned.notes:
+        out.print(Text(note, style="yellow"))
+    if planned.migrations:
+        out.print(f"{where}: {len(planned.migrations)} pending. Nothing was written. Next: portaldb migrate")
+    else:
+        out.print(f"{where}: nothing is pending.")
+
+
+def _effect(effect: "Effect", size: "Size | None", line: int) -> Text:
+    work = [word for word, does in (("rewrites", effect.rewrites), ("scans", effect.scans)) if does]
+    text = f"  line {line}: {effect.relation or 'no table'}: {effect.lock or 'no lock'}"
+    if effect.blocks:
+        text += f", blocks {effect.blocks}"
+    if work:
+        text += f", {' and '.join(work)} the table"
+    if size is None:
+        return Text(f"{text} (empty or not there yet)" if effect.relation else f"{text} ({effect.why})", style="green")
+    rows = "never analysed" if size.rows is None else f"about {size.rows:,} rows"
+    return Text(f"{text} ({rows}, {_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
+
+
+def _indent(text: str, by: str) -> str:
+    return "\n".join(f"{by}{line}" for line in text.splitlines())
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1024:  # noqa: PLR2004 - binary units, as pg_size_pretty
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"
+
+
+def losses(found: "list[Loss]", where: str) -> None:
     """Print what a rollback would take away, latest migration first."""
     out = console(stderr=True)
     out.print(f"To be undone on {where}, in this order:\n")
