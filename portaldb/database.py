@@ -4,10 +4,10 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import conninfo
 from psycopg.rows import dict_row
 
 from portaldb.errors import ConnectError, PortalError, RefusedError, RightsError, UsageError
@@ -137,7 +137,9 @@ def connect(url: str, *, wait: float = 0, name: str = "portaldb") -> Connection:
 
 
 def _explain(url: str, text: str) -> str:
-    said = re.sub(r"^connection failed: ", "", " ".join(text.split()))
+    # libpq adds a question of its own, and the addresses it tried; ours says what to type.
+    said = re.sub(r"^connection (failed|is bad): ", "", " ".join(text.split()))
+    said = re.sub(r" (Is the server running|Multiple connection attempts).*", "", said)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said, re.I)), "See the server's log for more.")
     return f"Could not connect to {describe(url)}. The answer: {said.rstrip('.')}. {hint}"
 
@@ -207,12 +209,7 @@ def _backend(connection: Connection) -> int:
 
 def query(stem: str, name: str) -> LiteralString:
     """Return a query of portaldb/queries; they are ours, not a user's, so psycopg takes them as literal."""
-    return cast("LiteralString", load(stem)[name])
-
-
-def identifier(name: str) -> sql.Identifier:
-    """Quote a name for SQL."""
-    return sql.Identifier(name)
+    return load(stem)[name]
 
 
 def server_error(error: psycopg.Error, doing: str) -> PortalError:
