@@ -1,0 +1,3 @@
+-- Drops the view user_dashboard.
+
+DROP VIEW public.user_dashboard;

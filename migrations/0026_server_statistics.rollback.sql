@@ -1,0 +1,3 @@
+-- Drops the view server_statistics.
+
+DROP VIEW public.server_statistics;
