@@ -517,7 +517,9 @@ def _tables_created(file: File) -> Iterator[tuple[Statement, str, bool]]:
             yield statement, _dotted_relation(node["relation"]), "partbound" in node
         made = statement.tree.get("CreateTableAsStmt")
         if made is not None and made.get("objtype") == "OBJECT_TABLE":
-            yield statement, _dotted_relation(made["into"]["rel"]), False
+            relation = made["into"]["rel"]
+            if relation.get("relpersistence") != "t":
+                yield statement, _dotted_relation(relation), False
 
 
 def _constraint_form(kind: str, name: str, table: str) -> str:
@@ -582,7 +584,7 @@ def _is_psql(file: File) -> int:
     before, rest = file.script.text[: file.fault.offset], file.script.text[file.fault.offset :]
     if rest.startswith("\\"):
         return before.count("\n") + 1
-    copy = re.search(r"^\s*COPY\b[^;]*\bFROM\s+STDIN\b[^;]*;", before, re.IGNORECASE | re.MULTILINE)
+    copy = re.search(r"^[ ]*COPY\b[^;]*\bFROM\s+STDIN\b[^;]*;", before, re.IGNORECASE | re.MULTILINE)
     return before.count("\n", 0, copy.start()) + 1 if copy else 0
 
 
