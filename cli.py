@@ -107,7 +107,8 @@ def init(database: str | None, locale: str, dry_run: bool, wait: float) -> None:
         click.echo("Nothing was missing. Next: portaldb migrate")
     else:
         click.echo(
-            f"Ready: {len(outcome.done)} statements ran, {len(outcome.forbidden)} were forbidden. Next: portaldb migrate"
+            f"Ready: {len(outcome.done)} statements ran, {len(outcome.forbidden)} were forbidden. "
+            "Next: portaldb migrate"
         )
 
 
@@ -286,8 +287,12 @@ def rollback(
 @cli.command()
 @click.argument("kind", metavar="migration|function|policy|seed")
 @click.argument("name")
-@click.option("--directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Folder that holds migrations/, functions/, policies/, seeds/. Default: this checkout.")
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Folder that holds migrations/, functions/, policies/, seeds/. Default: this checkout.",
+)
 @click.option("--non-transactional", is_flag=True, help="For one statement such as CREATE INDEX CONCURRENTLY.")
 def new(kind: str, name: str, directory: Path | None, non_transactional: bool) -> None:
     """Make a migration and its way back from a template, with the next number.
@@ -304,8 +309,13 @@ def new(kind: str, name: str, directory: Path | None, non_transactional: bool) -
 
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--tool", "tools", multiple=True, type=click.Choice(["portaldb", "sqlfluff", "squawk"]),
-              help="Apply this tool's rules alone; may be given more than once. Default: all three.")
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    type=click.Choice(["portaldb", "sqlfluff", "squawk"]),
+    help="Apply this tool's rules alone; may be given more than once. Default: all three.",
+)
 @json_option
 def lint(paths: tuple[Path, ...], tools: tuple[str, ...], as_json: bool) -> None:
     """Check the SQL files: our own rules (docs/lint.md), sqlfluff's and squawk's.
@@ -450,9 +460,7 @@ def main() -> None:
         click.secho(f"Error: {error}", err=True, fg="red")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.secho(
-            "Interrupted. What was not finished was rolled back; the same command goes on from there.", err=True
-        )
+        click.secho("Interrupted. What was unfinished was rolled back; the same command goes on from there.", err=True)
         code = 130
     except BrokenPipeError:
         # The reader of our output has gone (`portaldb plan | head`): nothing more to say, and no traceback.

@@ -40,7 +40,8 @@ _HINTS = (
     (r"could not translate host name|Name or service not known", "Correct the host name."),
     (
         r"No such file|Connection refused",
-        "Is the server running, and is this its address? `--wait 60` waits for one that is starting; `portaldb dev start` starts the private one.",
+        "Check that the server runs and that this is its address. `--wait 60` waits for one that is starting; "
+        "`portaldb dev start` starts the private one.",
     ),
     (r"timeout", "The address does not answer: check the host, the port and the firewall."),
     (r"permission denied for database", "The login has no CONNECT on this database: grant it one of the portal roles."),
@@ -155,7 +156,8 @@ def require_owner(found: Facts) -> None:
     """Raise where this database cannot take our migrations from this login, naming what is missing."""
     if found.version < MINIMUM_VERSION:
         raise RefusedError(
-            f"The server is PostgreSQL {found.version // 10000}; these migrations need {MINIMUM_VERSION // 10000} or newer."
+            f"The server is PostgreSQL {found.version // 10000}; these migrations need "
+            f"{MINIMUM_VERSION // 10000} or newer."
         )
     if found.standby:
         raise RefusedError(f"{found.database} is a standby and cannot be written. Connect to the primary.")

@@ -29,11 +29,11 @@ class State(StrEnum):
 
 
 REMEDY = {
-    State.EDITED: "its file is not the one that was applied. Put the file back, and write the change as a new migration",
+    State.EDITED: "its file is not the one that was applied. Put it back, and write the change as a new migration",
     State.MISSING: "it was applied and its file is gone. Put the file back, or install the release that has it",
     State.OUT_OF_ORDER: "it is new, and later ones are applied already. Give it the next number",
-    State.UNVERIFIED: "it was marked by plain yoyo, so its text is not known. `portaldb baseline` compares and adopts it",
-    State.UNMARKED: "yoyo's mark was taken away from outside and ours stayed. `portaldb baseline` compares and adopts it",
+    State.UNVERIFIED: "plain yoyo marked it, so its text is not known. `portaldb baseline` compares and adopts it",
+    State.UNMARKED: "yoyo's mark was taken away and ours stayed. `portaldb baseline` compares and adopts it",
     State.FAILED: "its last attempt failed and left nothing behind. Mend it, then `portaldb migrate`",
     State.STARTED: "it was begun outside a transaction and not finished. `portaldb migrate` finishes it",
     State.UNDOING: "its rollback was begun outside a transaction and not finished. `portaldb rollback` finishes it",

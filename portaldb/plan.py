@@ -51,7 +51,9 @@ class Planned:
                 {
                     "line": step.line,
                     "sql": step.sql,
-                    "effects": [asdict(effect) | {"live": asdict(size) if size else None} for effect, size in step.effects],
+                    "effects": [
+                        asdict(effect) | {"live": asdict(size) if size else None} for effect, size in step.effects
+                    ],
                     "squawk": [asdict(warning) for warning in step.warnings],
                 }
                 for step in self.steps
@@ -71,8 +73,8 @@ def build(connection: Connection, pending: list[Migration], server_version: int)
     """Read the pending SQL and the catalog; write nothing. Raises RightsError where the catalog is closed to us."""
     notes: list[str] = []
     read = [(migration, _statements(migration, notes)) for migration in pending]
-    names = sorted({effect.relation for _, steps in read for _, _, found in steps for effect in found if effect.relation})
-    sizes = _sizes(connection, names)
+    found = [effect for _, steps in read for _, _, effects_of_one in steps for effect in effects_of_one]
+    sizes = _sizes(connection, sorted({effect.relation for effect in found if effect.relation}))
     planned = []
     for migration, steps in read:
         findings = _squawk(migration, server_version, notes)
@@ -81,14 +83,18 @@ def build(connection: Connection, pending: list[Migration], server_version: int)
                 migration.id,
                 migration.name,
                 migration.script.transactional,
-                [
-                    Step(line, text, sized, _concerning(findings, line, text) if any(size for _, size in sized) else [])
-                    for line, text, found in steps
-                    for sized in [[(effect, sizes.get(effect.relation)) for effect in found]]
-                ],
+                [_step(line, text, found, sizes, findings) for line, text, found in steps],
             )
         )
     return Plan(planned, list(dict.fromkeys(notes)))
+
+
+def _step(line: int, text: str, found: list[Effect], sizes: dict[str, Size], findings: list[Finding]) -> Step:
+    sized = [(effect, sizes.get(effect.relation or "")) for effect in found]
+    last = line + text.count("\n")
+    # What squawk fears costs nothing on a table without rows.
+    warnings = [each for each in findings if line <= each.line <= last] if any(size for _, size in sized) else []
+    return Step(line, text, sized, warnings)
 
 
 def _statements(migration: Migration, notes: list[str]) -> list[tuple[int, str, list[Effect]]]:
@@ -119,8 +125,3 @@ def _squawk(migration: Migration, server_version: int, notes: list[str]) -> list
     except EnvironmentMissingError as error:
         notes.append(str(error))
         return []
-
-
-def _concerning(findings: list[Finding], line: int, text: str) -> list[Finding]:
-    last = line + text.count("\n")
-    return [finding for finding in findings if line <= finding.line <= last]
