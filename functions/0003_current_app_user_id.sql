@@ -2,8 +2,8 @@
 -- depends: 0001_default_privileges
 --
 -- The spec casts the setting itself. That is an error when it was never set, and a cast error on ''
--- too, which is what a SET LOCAL leaves behind on a pooled connection: both mean nobody, so both are
--- NULL here and match no row. A malformed value is a caller's bug and stays an error.
+-- too, which is what a SET LOCAL leaves behind on a pooled connection: both mean nobody, so both
+-- are NULL here and match no row. A malformed value is a caller's bug and stays an error.
 --
 -- A body of SQL-standard form resolves its names when it is made, whatever the caller's search path
 -- is, and the planner can inline it.

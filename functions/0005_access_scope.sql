@@ -1,11 +1,11 @@
--- What the user of this transaction reaches: themselves while active, everyone while an active admin.
+-- What this transaction's user reaches: themselves while active, everyone while an active admin.
 -- depends: 0003_current_app_user_id 0004_users
 --
--- The policies ask these under a scalar sub-select, so that each is answered once a statement and its
--- answer can be an index's search key. They must see users without the policies on users, which ask
--- them; they belong to portal_api, whose own policy there (0006_users_policies) is a plain true, so
--- there is no recursion, and a mistake in them is not the owner's power. plpgsql keeps its plans; an SQL
--- function with SECURITY DEFINER would be planned anew in every query.
+-- The policies ask these under a scalar sub-select, so that each is answered once a statement and
+-- its answer can be an index's search key. They must see users without the policies on users, which
+-- ask them; they belong to portal_api, whose own policy there (0006_users_policies) is a plain
+-- true, so there is no recursion, and a mistake in them is not the owner's power. plpgsql keeps its
+-- plans; an SQL function with SECURITY DEFINER would be planned anew in every query.
 
 CREATE FUNCTION public.app_active_user_id() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER

@@ -1,8 +1,9 @@
 -- The one way for services to write the audit trail.
 -- depends: 0003_current_app_user_id 0010_audit_logs 0016_audit_logs_policies
 --
--- It belongs to portal_api, which may insert and not read: hence the id is made before the INSERT and not
--- asked back by RETURNING. The policy on audit_logs would refuse a false name too; here the refusal says why.
+-- It belongs to portal_api, which may insert and not read: hence the id is made before the INSERT
+-- and not asked back by RETURNING. The policy on audit_logs would refuse a false name too; here the
+-- refusal says why.
 
 CREATE FUNCTION public.create_audit_log(
     p_user_id uuid,

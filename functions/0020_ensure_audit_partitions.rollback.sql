@@ -1,4 +1,4 @@
--- Drops the function that makes partitions, and the partitions it made; their rows move to the default one.
+-- Drops the function that makes partitions, and those it made; their rows go to the default one.
 
 DO $$
 DECLARE

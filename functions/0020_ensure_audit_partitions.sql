@@ -1,10 +1,11 @@
 -- Makes the audit trail's monthly partitions ahead of time, and makes the first of them.
 -- depends: 0010_audit_logs
 --
--- CREATE TABLE … PARTITION OF would lock out every reader and writer of the trail; a table made beside it
--- and attached does not. Rows that came while their month had no partition lie in the default one, and
--- ATTACH refuses until they are moved. A lock that does not come in time is an error: the job's next run
--- carries on. TimeZone is pinned, so that a month is the same whatever the server's time zone.
+-- CREATE TABLE … PARTITION OF would lock out every reader and writer of the trail; a table made
+-- beside it and attached does not. Rows that came while their month had no partition lie in the
+-- default one, and ATTACH refuses until they are moved. A lock that does not come in time is an
+-- error: the job's next run carries on. TimeZone is pinned, so that a month is the same whatever
+-- the server's time zone.
 
 CREATE FUNCTION public.ensure_audit_partitions(
     p_months_ahead integer DEFAULT 3,
@@ -30,7 +31,8 @@ BEGIN
     -- Two callers at once would make the same partition twice.
     PERFORM pg_advisory_xact_lock(hashtextextended('public.audit_logs: partitions', 0));
 
-    -- Collected first: a query still open on the default partition would keep ATTACH from altering it.
+    -- Collected first: a query still open on the default partition would keep ATTACH from altering
+    -- it.
     v_months := ARRAY(
         SELECT date_trunc('month', p_now) + make_interval(months => g.ahead)
         FROM generate_series(0, p_months_ahead) AS g (ahead)
@@ -43,7 +45,7 @@ BEGIN
 
     FOREACH v_from IN ARRAY v_months
     LOOP
-        v_to := v_from + INTERVAL '1 month';
+        v_to := v_from + interval '1 month';
         v_name := 'audit_logs_' || to_char(v_from, 'YYYY_MM');
 
         CONTINUE WHEN EXISTS (
@@ -80,7 +82,8 @@ BEGIN
         END IF;
 
         EXECUTE format(
-            'ALTER TABLE public.audit_logs ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+            'ALTER TABLE public.audit_logs ATTACH PARTITION public.%I'
+            ' FOR VALUES FROM (%L) TO (%L)',
             v_name, v_from, v_to
         );
         v_made := v_made + 1;
@@ -90,7 +93,8 @@ BEGIN
 END;
 $$;
 
-GRANT EXECUTE ON FUNCTION public.ensure_audit_partitions(integer, timestamptz) TO portal_maintenance;
+GRANT EXECUTE ON FUNCTION public.ensure_audit_partitions(integer, timestamptz)
+TO portal_maintenance;
 
 COMMENT ON FUNCTION public.ensure_audit_partitions(integer, timestamptz) IS
 'Makes the missing monthly partitions of audit_logs from the month of p_now to p_months_ahead after it, '

@@ -1,10 +1,11 @@
 -- Removes sessions that have expired, or lie idle for 30 minutes.
 -- depends: 0009_user_sessions 0015_user_sessions_policies
 --
--- Run by whoever calls it, RLS would let it remove the caller's own sessions alone; so it runs as the owner,
--- and the maintenance role alone may call it. One call takes a bounded number of rows, and none that another
--- transaction holds: what is left over goes with the next. The rows are picked in a materialised CTE, because
--- a plan may run a sub-select with LIMIT and SKIP LOCKED more than once.
+-- Run by whoever calls it, RLS would let it remove the caller's own sessions alone; so it runs as
+-- the owner, and the maintenance role alone may call it. One call takes a bounded number of rows,
+-- and none that another transaction holds: what is left over goes with the next. The rows are
+-- picked in a materialised CTE, because a plan may run a sub-select with LIMIT and SKIP LOCKED more
+-- than once.
 
 CREATE FUNCTION public.cleanup_expired_sessions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
@@ -19,7 +20,7 @@ BEGIN
         FROM public.user_sessions AS s
         WHERE
             s.expires_at < CURRENT_TIMESTAMP
-            OR (s.last_activity < CURRENT_TIMESTAMP - INTERVAL '30 minutes' AND s.is_active = true)
+            OR (s.last_activity < CURRENT_TIMESTAMP - interval '30 minutes' AND s.is_active = true)
         LIMIT v_limit
         FOR UPDATE SKIP LOCKED
     )

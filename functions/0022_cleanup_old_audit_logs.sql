@@ -1,8 +1,8 @@
 -- Removes audit entries older than 30 days.
 -- depends: 0010_audit_logs 0016_audit_logs_policies
 --
--- Definer and bounded for the reasons told in 0021_cleanup_expired_sessions. TimeZone is pinned, because 30
--- days across a change of the clocks are not 720 hours in every zone.
+-- Definer and bounded for the reasons told in 0021_cleanup_expired_sessions. TimeZone is pinned,
+-- because 30 days across a change of the clocks are not 720 hours in every zone.
 
 CREATE FUNCTION public.cleanup_old_audit_logs() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
@@ -18,7 +18,7 @@ BEGIN
             a.id,
             a.timestamp
         FROM public.audit_logs AS a
-        WHERE a.timestamp < CURRENT_TIMESTAMP - INTERVAL '30 days'
+        WHERE a.timestamp < CURRENT_TIMESTAMP - interval '30 days'
         LIMIT v_limit
         FOR UPDATE SKIP LOCKED
     )

@@ -1,4 +1,4 @@
--- Base64url without padding (RFC 4648, section 5), as JOSE writes it; pgcrypto and PostgreSQL have only base64.
+-- Base64url without padding (RFC 4648, section 5), as JOSE writes it; PostgreSQL has only base64.
 -- depends: 0001_default_privileges
 --
 -- Decoding is strict: one text for one value. Lax decoding would let a changed envelope open.

@@ -1,10 +1,11 @@
--- The spec's two encryption functions, authenticated and random: a compact JWE, dir with A256CBC-HS512.
+-- The spec's two encryption functions, authenticated and random: compact JWE, A256CBC-HS512.
 -- depends: 0023_base64url
 --
 -- RFC 7516 gives the form, RFC 7518 section 5.2 the algorithm: AES-256-CBC with a random IV, then
--- HMAC-SHA-512 cut to 32 bytes over header, IV, ciphertext and the header's length in bits. Every JOSE
--- library reads it. The header names the key by its thumbprint (RFC 7638) and says ctx none: the value is
--- bound to no row. Callers bring their own key, so nothing here needs SECURITY DEFINER.
+-- HMAC-SHA-512 cut to 32 bytes over header, IV, ciphertext and the header's length in bits. Every
+-- JOSE library reads it. The header names the key by its thumbprint (RFC 7638) and says ctx none:
+-- the value is bound to no row. Callers bring their own key, so nothing here needs SECURITY
+-- DEFINER.
 
 CREATE FUNCTION public.sensitive_data_key(key text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -39,7 +40,9 @@ CREATE FUNCTION public.a256cbc_hs512_tag(
 ) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN substring(
-    public.hmac(aad || iv || ciphertext || int8send(octet_length(aad) * 8::bigint), mac_key, 'sha512')
+    public.hmac(
+        aad || iv || ciphertext || int8send(octet_length(aad) * 8::bigint), mac_key, 'sha512'
+    )
     FROM 1 FOR 32
 );
 
@@ -103,7 +106,7 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    -- Every way to fail ends at the one RAISE below, so that no answer tells a bad key from a bad text.
+    -- Every way to fail ends at the one RAISE below: no answer tells a bad key from a bad text.
     BEGIN
         v_key := public.sensitive_data_key(key);
         v_mac_key := substring(v_key FROM 1 FOR 32);
@@ -111,8 +114,8 @@ BEGIN
         v_ciphertext := public.base64url_decode(v_parts[4]);
         v_tag := public.base64url_decode(v_parts[5]);
 
-        -- The tag before anything else is looked at. Two HMACs are compared and not the tags themselves:
-        -- = on bytea stops at the first byte that differs, and the time would tell where.
+        -- The tag before anything else is looked at. Two HMACs are compared and not the tags
+        -- themselves: = on bytea stops at the first byte that differs, and its time would tell.
         IF cardinality(v_parts) = 5
             AND v_parts[2] = ''
             AND octet_length(v_iv) = 16

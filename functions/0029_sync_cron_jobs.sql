@@ -1,9 +1,9 @@
 -- Brings pg_cron to what the registry says; run as often as one likes.
 -- depends: 0028_jobs
 --
--- A job belongs in pg_cron to the role that scheduled it, and runs as that role: hence the change of role,
--- and no SECURITY DEFINER, under which none is allowed. pg_cron is named in strings alone, since the function
--- must also exist where it is not installed.
+-- A job belongs in pg_cron to the role that scheduled it, and runs as that role: hence the change
+-- of role, and no SECURITY DEFINER, under which none is allowed. pg_cron is named in strings alone,
+-- since the function must also exist where it is not installed.
 
 CREATE FUNCTION public.sync_cron_jobs() RETURNS integer
 LANGUAGE plpgsql

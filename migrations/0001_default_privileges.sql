@@ -1,8 +1,8 @@
 -- What an object of ours allows from the moment it is made: nothing to PUBLIC.
 --
--- PostgreSQL lets everyone execute a new function and use a new type. Here a function is closed until
--- a migration names who may call it. Only the global form can take away a built-in default: with
--- IN SCHEMA the REVOKE is accepted and does nothing.
+-- PostgreSQL lets everyone execute a new function and use a new type. Here a function is closed
+-- until a migration names who may call it. Only the global form can take away a built-in default:
+-- with IN SCHEMA the REVOKE is accepted and does nothing.
 
 ALTER DEFAULT PRIVILEGES FOR ROLE mcp_admin REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE mcp_admin REVOKE USAGE ON TYPES FROM PUBLIC;

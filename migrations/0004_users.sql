@@ -1,8 +1,8 @@
 -- The people who use the portal, one row an Azure object id.
 -- depends: 0001_default_privileges 0002_update_updated_at
 --
--- portal_app cannot insert, delete, or change role, is_active, azure_oid and email: who someone is and
--- what they may do is decided by Azure and by functions that check the caller.
+-- portal_app cannot insert, delete, or change role, is_active, azure_oid and email: who someone is
+-- and what they may do is decided by Azure and by functions that check the caller.
 
 CREATE TABLE public.users (
     id            uuid         NOT NULL DEFAULT public.uuid_generate_v4(),
@@ -18,8 +18,10 @@ CREATE TABLE public.users (
 
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_azure_oid_key UNIQUE (azure_oid),
-    -- Written as = ANY over text, because IN over varchar reads differently after a dump and restore.
-    CONSTRAINT valid_role CHECK (role = ANY (ARRAY['super_admin'::text, 'team_admin', 'standard_user']))
+    -- = ANY over text, because IN over varchar reads differently after a dump and restore.
+    CONSTRAINT valid_role CHECK (
+        role = ANY (ARRAY['super_admin'::text, 'team_admin', 'standard_user'])
+    )
 );
 
 CREATE INDEX idx_users_azure_oid ON public.users (azure_oid);
@@ -37,7 +39,8 @@ ALTER TABLE public.users FORCE ROW LEVEL SECURITY;
 
 GRANT SELECT, UPDATE (display_name, metadata) ON public.users TO portal_app;
 GRANT SELECT (id, is_active) ON public.users TO portal_runner;
-GRANT SELECT, INSERT (azure_oid, email, display_name, metadata) ON public.users TO portal_api;
+GRANT SELECT (id, role, is_active), INSERT (azure_oid, email, display_name, metadata)
+    ON public.users TO portal_api;
 
 COMMENT ON TABLE  public.users               IS 'People who use the portal.';
 COMMENT ON COLUMN public.users.id            IS 'The user''s id here: the value of app.current_user_id.';

@@ -40,7 +40,8 @@ ALTER TABLE public.mcp_servers FORCE ROW LEVEL SECURITY;
 GRANT
     SELECT,
     INSERT (
-        name, display_name, description, image, catalog_type, category, tags, metadata, version, created_by
+        name, display_name, description, image, catalog_type, category, tags, metadata, version,
+        created_by
     ),
     UPDATE (display_name, description, image, category, tags, metadata, version, is_active),
     DELETE

@@ -1,11 +1,11 @@
--- The audit trail, in monthly partitions by UTC, with a default partition so that no row is refused.
+-- The audit trail, in monthly partitions by UTC, with a default one so that no row is refused.
 -- depends: 0004_users
 --
--- The primary key carries the partition column, without which PostgreSQL refuses it. Bounds name their
--- offset: without one they would mean the server's time zone of the day.
+-- The primary key carries the partition column, without which PostgreSQL refuses it. Bounds name
+-- their offset: without one they would mean the server's time zone of the day.
 --
--- Nobody is granted anything on a partition: one that is read directly does not go through the policies
--- of its parent. RLS without a policy on each is the second line.
+-- Nobody is granted anything on a partition: one that is read directly does not go through the
+-- policies of its parent. RLS without a policy on each is the second line.
 
 CREATE TABLE public.audit_logs (
     id            uuid         NOT NULL DEFAULT public.uuid_generate_v4(),

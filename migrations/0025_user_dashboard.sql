@@ -1,7 +1,8 @@
 -- What a user's start page shows: how many servers they have, enabled and running.
 -- depends: 0004_users 0008_user_server_configs
 --
--- security_invoker: without it the view reads as its owner, and every tenant reads every other through it.
+-- security_invoker: without it the view reads as its owner, and every tenant reads every other
+-- through it.
 
 CREATE VIEW public.user_dashboard WITH (security_invoker = true) AS
 SELECT
@@ -11,7 +12,9 @@ SELECT
     u.role,
     count(DISTINCT usc.server_id) AS total_servers,
     count(DISTINCT CASE WHEN usc.enabled THEN usc.server_id END) AS enabled_servers,
-    count(DISTINCT CASE WHEN usc.container_state = 'running' THEN usc.server_id END) AS running_servers
+    count(
+        DISTINCT CASE WHEN usc.container_state = 'running' THEN usc.server_id END
+    ) AS running_servers
 FROM public.users AS u
 LEFT JOIN public.user_server_configs AS usc ON u.id = usc.user_id
 GROUP BY u.id, u.email, u.display_name, u.role;

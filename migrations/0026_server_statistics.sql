@@ -10,7 +10,9 @@ SELECT
     s.catalog_type,
     count(DISTINCT usc.user_id) AS total_users,
     count(DISTINCT CASE WHEN usc.enabled THEN usc.user_id END) AS active_users,
-    count(DISTINCT CASE WHEN usc.container_state = 'running' THEN usc.user_id END) AS running_instances
+    count(
+        DISTINCT CASE WHEN usc.container_state = 'running' THEN usc.user_id END
+    ) AS running_instances
 FROM public.mcp_servers AS s
 LEFT JOIN public.user_server_configs AS usc ON s.id = usc.server_id
 GROUP BY s.id, s.name, s.catalog_type;

@@ -1,9 +1,10 @@
 -- The three monitoring queries, as views for portal_monitor alone.
 -- depends: 0008_user_server_configs 0009_user_sessions 0010_audit_logs
 --
--- They read with their owner's rights, because a monitor counts all tenants and may read none: it is granted
--- these and no table. security_barrier keeps a function in the monitor's WHERE clause from being handed rows
--- that the view filters out. Active Sessions shows user ids, as the spec has it, and nothing else of a user.
+-- They read with their owner's rights, because a monitor counts all tenants and may read none: it
+-- is granted these and no table. security_barrier keeps a function in the monitor's WHERE clause
+-- from being handed rows that the view filters out. Active Sessions shows user ids, as the spec has
+-- it, and nothing else of a user.
 
 CREATE VIEW public.monitor_active_sessions WITH (security_barrier = true) AS
 SELECT
@@ -26,12 +27,12 @@ GROUP BY container_state;
 
 CREATE VIEW public.monitor_audit_summary WITH (security_barrier = true) AS
 SELECT
-    action,
+    a.action,
     count(*) AS count,
-    date_trunc('hour', timestamp) AS hour
-FROM public.audit_logs
-WHERE timestamp > CURRENT_TIMESTAMP - INTERVAL '24 hours'
-GROUP BY action, hour
+    date_trunc('hour', a.timestamp) AS hour
+FROM public.audit_logs AS a
+WHERE a.timestamp > CURRENT_TIMESTAMP - interval '24 hours'
+GROUP BY a.action, hour
 ORDER BY hour DESC, count DESC;
 
 GRANT SELECT ON

@@ -2,7 +2,8 @@
 -- depends: 0001_default_privileges
 -- no-rls: it holds no tenant's rows; only the owner and the maintenance role reach it.
 --
--- pg_cron lives in one database of a server, if at all, so its own table cannot be where a job is defined.
+-- pg_cron lives in one database of a server, if at all, so its own table cannot be where a job is
+-- defined.
 
 CREATE TABLE public.jobs (
     name        varchar(63) NOT NULL,

@@ -1,7 +1,8 @@
--- Who sees and changes which rows of mcp_servers: the predefined are everyone's, a custom one its maker's.
+-- Who sees and changes which servers: the predefined are everyone's, a custom one its maker's.
 -- depends: 0005_access_scope 0007_mcp_servers
 --
--- The catalog too needs a context: a forgotten one is noticed at once, and a deactivated user sees nothing.
+-- The catalog too needs a context: a forgotten one is noticed at once, and a deactivated user sees
+-- nothing.
 
 CREATE POLICY mcp_servers_owner_access ON public.mcp_servers
     TO mcp_admin

@@ -1,9 +1,9 @@
 -- Who sees and changes which rows of user_server_configs.
 -- depends: 0005_access_scope 0008_user_server_configs 0013_mcp_servers_policies
 --
--- The spec's two policies in a form that an index answers: the two are OR-ed, and "is mine OR I am an
--- admin" reads the whole table for a user who owns ten rows of it, while "is mine OR lies between two
--- bounds" reads ten. team_admin sees every configuration, as the spec says.
+-- The spec's two policies in a form that an index answers: the two are OR-ed, and "is mine OR I am
+-- an admin" reads the whole table for a user who owns ten rows of it, while "is mine OR lies
+-- between two bounds" reads ten. team_admin sees every configuration, as the spec says.
 
 CREATE POLICY user_server_configs_owner_access ON public.user_server_configs
     TO mcp_admin
@@ -20,7 +20,8 @@ CREATE POLICY admin_configs_access ON public.user_server_configs
         user_id BETWEEN (SELECT public.app_admin_from()) AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
     );
 
--- A foreign key looks past RLS: without this, whoever learns the id of another's custom server runs it.
+-- A foreign key looks past RLS: without this, whoever learns the id of another's custom server runs
+-- it.
 CREATE POLICY user_server_configs_visible_server ON public.user_server_configs
     AS RESTRICTIVE FOR INSERT TO portal_app
     WITH CHECK (EXISTS (SELECT 1 FROM public.mcp_servers AS s WHERE s.id = server_id));

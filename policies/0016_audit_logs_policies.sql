@@ -1,4 +1,4 @@
--- Who writes the audit trail: the functions of portal_api, and only in the name of the context's user.
+-- Who writes the audit trail: the functions of portal_api, in the name of the context's user.
 -- depends: 0003_current_app_user_id 0010_audit_logs
 
 CREATE POLICY audit_logs_owner_access ON public.audit_logs

@@ -1,7 +1,8 @@
--- Takes out the four servers where they are as they were inserted and nobody has configured them.
+-- Takes out the four servers, where they are as they were inserted and nobody configured them.
+-- loses: those of the four servers that nobody has configured or edited
 --
--- A server that was edited since, or that a user has configured, stays: deleting it would take the users'
--- configurations with it.
+-- A server that was edited since, or that a user has configured, stays: deleting it would take the
+-- users' configurations with it.
 
 DELETE FROM public.mcp_servers AS s
 USING (

@@ -3,7 +3,9 @@
 --
 -- A server of that name that is there already is somebody's own and stays as it is.
 
-INSERT INTO public.mcp_servers (name, display_name, description, image, catalog_type, category) VALUES
+INSERT INTO public.mcp_servers (
+    name, display_name, description, image, catalog_type, category
+) VALUES
 (
     'github', 'GitHub', 'GitHub API integration',
     'docker/mcp-github:latest', 'predefined', 'development'
