@@ -137,12 +137,15 @@ class Cluster:
         return cls(base, _socket_folder(base, uid), _free_port(), programs, uid, throwaway)
 
     @classmethod
-    def create_throwaway(cls, say: Say = _silent) -> "Cluster":
-        """Make and start a cluster that is quick because it survives no crash; `destroy` it when done."""
+    def create_throwaway(cls, say: Say = _silent, *, durable: bool = False) -> "Cluster":
+        """Make and start a cluster that is quick because it survives no crash; `destroy` it when done.
+
+        With `durable` it keeps what it commits and has the settings of a real one, as a benchmark needs it.
+        """
         base = Path(tempfile.mkdtemp(prefix="portaldb-"))
         base.chmod(0o755)
         try:
-            return cls.create(base, _owner_for(base), say, throwaway=True).start(say)
+            return cls.create(base, _owner_for(base), say, throwaway=not durable).start(say)
         except BaseException:
             shutil.rmtree(base, ignore_errors=True)
             raise
