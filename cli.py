@@ -198,8 +198,7 @@ def plan(database: str | None, source: Path | None, to: str | None, no_sql: bool
 
     url = db.resolve(database)
     migrations = read(source or sql_root())
-    with db.connect(url, name="portaldb plan") as connection:
-        connection.execute(db.query("session", "read_only"))
+    with db.connect(url, name="portaldb plan") as connection, db.reading(connection):
         pending = engine.pending(engine.look(connection, migrations), engine.up_to(migrations, to))
         planned = planning.build(connection, pending, db.facts(connection).version)
     if as_json:
@@ -225,9 +224,9 @@ def status(database: str | None, source: Path | None, check: bool, as_json: bool
     from portaldb.source import read
 
     url = db.resolve(database)
-    with db.connect(url, name="portaldb status") as connection:
-        connection.execute(db.query("session", "read_only"))
-        entries = history.compare(read(source or sql_root()), history.records(connection))
+    migrations = read(source or sql_root())
+    with db.connect(url, name="portaldb status") as connection, db.reading(connection):
+        entries = history.compare(migrations, history.records(connection))
     clean = all(entry.state in history.CLEAN for entry in entries)
     if as_json:
         emit_json({"clean": clean, "migrations": [entry.as_dict() for entry in entries]})

@@ -1,8 +1,12 @@
 """Connections: which server, how a failure to reach it reads, and whether a pooler stands in between."""
 
+import logging
 import os
 import re
+import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -16,10 +20,19 @@ from portaldb.queries import load
 OWNER = "mcp_admin"
 """The role that owns every object (the spec's)."""
 
+DATABASE = "mcp_portal"
+"""The database where a connection string names none (the spec's)."""
+
 MINIMUM_VERSION = 150000
 """PostgreSQL 15: views with security_invoker, MERGE, and a public schema that belongs to the database's owner."""
 
 Connection = psycopg.Connection[dict[str, Any]]
+
+_SECRETS = ("password", "sslpassword", "oauth_client_secret")
+_POOLER_SECONDS = 5
+
+# What the driver logs of a lost connection is on its way as an exception, and told once.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _STARTING = re.compile(r"starting up|shutting down|not yet accepting|in recovery mode|refused|No such file", re.I)
 _HINTS = (
@@ -65,56 +78,81 @@ class Facts:
 
 def has_password(url: str) -> bool:
     """Say whether a connection string holds a password; raise UsageError where it is not one."""
-    return "password" in _parse(url)
+    return any(secret in _parse(url) for secret in _SECRETS)
 
 
 def _parse(url: str) -> dict[str, Any]:
     try:
-        return dict(conninfo.conninfo_to_dict(url))
+        parts = dict(conninfo.conninfo_to_dict(url))
     except psycopg.ProgrammingError as error:
         # libpq quotes the string it could not read, which may hold a password.
-        reason = re.sub(r'"[^"]*"', "…", str(error)).strip()
+        reason = re.sub(r'".*"', "…", str(error), flags=re.DOTALL).strip()
         raise UsageError(
             f"the connection string cannot be read: {reason}. It has the form "
             "postgresql://user@host:port/database, or libpq's 'host=… dbname=…'."
         ) from None
+    # `user:pa@ss@host` and `user:pa/ss@host` are read with a piece of the password as host, port or database.
+    _scheme, is_url, rest = url.partition("://")
+    before, at, after = rest.partition("?")[0].partition("@")
+    if is_url and (("/" in before and at) or "@" in after or re.search(r"[^\d,]", str(parts.get("port", "")))):
+        raise UsageError(
+            "the connection string cannot be read: it has an '@' or a '/' too many, or a port that is no number. "
+            "In a password or a name, write %40 for '@' and %2F for '/'."
+        )
+    return parts
 
 
 def resolve(url: str | None) -> str:
     """Choose the server: what is given, else libpq's PG* variables, else the checkout's private cluster."""
-    if url:
-        _parse(url)
-        return url
-    if any(os.environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE", "PGUSER")):
-        return ""
-    from portaldb import cluster
+    if not url and not any(os.environ.get(f"PG{name}") for name in _PG_VARIABLES):
+        from portaldb import cluster
 
-    return cluster.default_url() or ""
+        url = cluster.default_url()
+    return with_database(url or "", database_name(url or ""))
+
+
+_PG_VARIABLES = ("HOST", "HOSTADDR", "PORT", "DATABASE", "SERVICE", "USER")
 
 
 def with_database(url: str, name: str) -> str:
     """Return the same connection string for another database of the server."""
+    _parse(url)
     return conninfo.make_conninfo(url, dbname=name)
 
 
 def database_name(url: str) -> str:
-    """Return the name of the database that a connection string leads to, as libpq would choose it."""
+    """Return the database that a connection string, a service file or PGDATABASE names, else the spec's."""
     parts = _parse(url)
-    return str(parts.get("dbname") or os.environ.get("PGDATABASE") or "mcp_portal")
+    return str(parts.get("dbname") or _service_defaults(parts.get("service")).get("dbname") or DATABASE)
+
+
+def _service_defaults(service: str | None) -> dict[str, str]:
+    """Return libpq's defaults: PG* variables, and what the service file says of a service."""
+    before = os.environ.get("PGSERVICE")
+    if service:
+        os.environ["PGSERVICE"] = service
+    try:
+        known = psycopg.pq.Conninfo.get_defaults()
+    finally:
+        if service:
+            os.environ.pop("PGSERVICE")
+        if before:
+            os.environ["PGSERVICE"] = before
+    return {option.keyword.decode(): option.val.decode() for option in known if option.val}
 
 
 def describe(url: str) -> str:
     """Name the server and the database for a message; never a password."""
     parts = _parse(url)
-    host = parts.get("host") or parts.get("hostaddr") or os.environ.get("PGHOST") or "the local socket"
-    port = parts.get("port") or os.environ.get("PGPORT") or "5432"
-    return f"{parts.get('dbname') or os.environ.get('PGDATABASE') or 'the default database'} on {host}, port {port}"
+    parts = _service_defaults(parts.get("service")) | {key: str(value) for key, value in parts.items() if value}
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    return f"{parts.get('dbname') or DATABASE} on {host}, port {parts.get('port') or '5432'}"
 
 
 def connect(url: str, *, wait: float = 0, name: str = "portaldb") -> Connection:
     """Open a connection in autocommit, trying for `wait` seconds while the server is starting.
 
-    Raises ConnectError with the server's own words and what to do.
+    Raises ConnectError with the server's own words and what to do; RightsError where the login may not CONNECT.
     """
     until = time.monotonic() + wait
     while True:
@@ -127,6 +165,8 @@ def connect(url: str, *, wait: float = 0, name: str = "portaldb") -> Connection:
                 prepare_threshold=None,
                 application_name=name,
                 fallback_application_name=name,
+                # Our files are UTF-8, whatever PGCLIENTENCODING says.
+                client_encoding="UTF8",
                 connect_timeout=_parse(url).get("connect_timeout") or os.environ.get("PGCONNECT_TIMEOUT") or 10,
             )
         except psycopg.OperationalError as error:
@@ -134,7 +174,33 @@ def connect(url: str, *, wait: float = 0, name: str = "portaldb") -> Connection:
             if _STARTING.search(text) and time.monotonic() < until:
                 time.sleep(0.25)
                 continue
-            raise ConnectError(_explain(url, text)) from None
+            kind = RightsError if "permission denied for database" in text else ConnectError
+            raise kind(_explain(url, text)) from None
+
+
+@contextmanager
+def reading(connection: Connection) -> Iterator[None]:
+    """Look in one read-only transaction, with one snapshot.
+
+    A setting of the session would do the same, and behind a transaction pooler make the next client read-only.
+    """
+    connection.read_only = True
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:
+            connection.read_only = connection.isolation_level = None
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn whatever the server says inside into a message for the person who typed the command."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise server_error(error, doing) from None
 
 
 def _explain(url: str, text: str) -> str:
@@ -190,11 +256,12 @@ def require_direct(connection: Connection, url: str) -> None:
     mine = _backend(connection)
     if mine == connection.info.backend_pid:
         return
+    # Twice in a row, for a pool that deals its backends in turn.
+    shared = _backend(connection) != mine
     with connect(url, name="portaldb: looking for a pooler") as other:
-        shared = False
         for _ in range(3):
             # One after the other: in a pool of one, a transaction left open would keep the second from answering.
-            shared = shared or _backend(other) == mine or _backend(connection) != mine
+            shared = shared or _second_backend(other, url) == mine or _backend(connection) != mine
         if not shared:
             return
     raise RefusedError(
@@ -207,6 +274,24 @@ def _backend(connection: Connection) -> int:
     row = connection.execute(query("session", "backend")).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return int(row["pid"])
+
+
+def _second_backend(other: Connection, url: str) -> int:
+    """Ask a pooled connection for its backend; raise RefusedError where the pool has none to give."""
+    other.pgconn.send_query(query("session", "backend").encode())
+    if not select.select([other.pgconn.socket], [], [], _POOLER_SECONDS)[0]:
+        other.close()
+        raise RefusedError(
+            f"The connection to {describe(url)} goes through a pooler that gave no second connection within "
+            f"{_POOLER_SECONDS} s, so its mode cannot be told. Nothing was changed. Connect to the server itself."
+        )
+    answer = other.pgconn.get_result()
+    while other.pgconn.get_result():
+        pass
+    value = answer.get_value(0, 0) if answer and answer.ntuples else None
+    if value is None:
+        raise RefusedError(f"The pooler before {describe(url)} refused a second connection. Nothing was changed.")
+    return int(value)
 
 
 def query(stem: str, name: str) -> LiteralString:
@@ -225,12 +310,18 @@ def server_error(error: psycopg.Error, doing: str) -> PortalError:
         return RightsError(
             f"While {doing}, the server refused: {said}{state}. Connect as a login with the rights, or ask for them."
         )
-    if error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown):
+    if is_lost(error):
         return ConnectError(
             f"The connection was lost while {doing}: {said}{state}. What was not committed was rolled back; "
             "look with `portaldb status`, then run the same command again."
         )
     return PortalError(f"While {doing}, the server said: {said}{state}.{_server_hint(error)}")
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Say whether the connection is gone, rather than a statement refused."""
+    shutdown = psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown
+    return isinstance(error, shutdown) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
 
 
 def _server_hint(error: psycopg.Error) -> str:

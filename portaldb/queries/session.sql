@@ -11,7 +11,11 @@ SELECT
     EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = 'mcp_admin') AS initialised,
     CASE
         WHEN EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = 'mcp_admin')
-            THEN pg_has_role(session_user, 'mcp_admin', 'MEMBER')
+            -- From 16 on a member may be one that cannot SET ROLE, as the creator of a role is at first.
+            THEN pg_has_role(
+                session_user, 'mcp_admin',
+                CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END
+            )
         ELSE false
     END AS may_be_owner,
     ARRAY(
@@ -21,9 +25,6 @@ SELECT
     ) AS missing_extensions
 FROM pg_database AS d
 WHERE d.datname = current_database()
-
--- name: read_only
-SET default_transaction_read_only = on
 
 -- name: backend
 SELECT pg_backend_pid() AS pid
