@@ -21,5 +21,5 @@ SELECT is_empty('SELECT 1 FROM public.users', 'nobody sees a user without a cont
 SET LOCAL app.current_user_id = 'nonsense';
 SELECT throws_ok('SELECT 1 FROM public.users', '22P02', NULL, 'a malformed context is an error');
 
-SELECT * FROM finish();
+SELECT finish();
 ROLLBACK;

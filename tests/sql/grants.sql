@@ -1,0 +1,216 @@
+-- Who holds which privilege: exactly these, relation by relation and column by column.
+\ir begin.psql
+SET LOCAL search_path = tap;
+SELECT plan(13);
+
+CREATE TEMPORARY VIEW relations AS
+SELECT
+    c.oid,
+    c.relname::text AS name,
+    c.relacl,
+    c.relowner,
+    c.relispartition
+FROM pg_class AS c
+INNER JOIN pg_roles AS o ON o.oid = c.relowner
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND o.rolname = 'mcp_admin';
+
+SELECT set_eq(
+    $$
+    SELECT
+        coalesce(r.rolname::text, 'PUBLIC') AS role_name,
+        c.name,
+        string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type) AS privileges
+    FROM relations AS c
+    CROSS JOIN aclexplode(c.relacl) AS a
+    LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+    WHERE a.grantee <> c.relowner
+    GROUP BY 1, 2
+    $$,
+    $$
+    VALUES
+    ('portal_app', 'users', 'SELECT'),
+    ('portal_app', 'mcp_servers', 'DELETE SELECT'),
+    ('portal_app', 'user_server_configs', 'DELETE SELECT'),
+    ('portal_app', 'user_sessions', 'DELETE SELECT'),
+    ('portal_app', 'teams', 'SELECT'),
+    ('portal_app', 'team_members', 'SELECT'),
+    ('portal_app', 'user_dashboard', 'SELECT'),
+    ('portal_app', 'server_statistics', 'SELECT'),
+    ('portal_runner', 'mcp_servers', 'SELECT'),
+    ('portal_runner', 'user_server_configs', 'SELECT'),
+    ('portal_maintenance', 'jobs', 'SELECT'),
+    ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
+    ('portal_monitor', 'monitor_container_status', 'SELECT'),
+    ('portal_monitor', 'monitor_audit_summary', 'SELECT')
+    $$,
+    'privileges on whole relations are these, and no TRUNCATE, REFERENCES or TRIGGER among them'
+);
+SELECT set_eq(
+    $$
+    SELECT
+        coalesce(r.rolname::text, 'PUBLIC') AS role_name,
+        c.name,
+        x.privilege_type,
+        string_agg(a.attname::text, ' ' ORDER BY a.attnum) AS columns
+    FROM relations AS c
+    INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
+    CROSS JOIN aclexplode(a.attacl) AS x
+    LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+    GROUP BY 1, 2, 3
+    $$,
+    $$
+    VALUES
+    ('portal_app', 'users', 'UPDATE', 'display_name metadata'),
+    (
+        'portal_app', 'mcp_servers', 'INSERT',
+        'name display_name description image catalog_type category tags metadata version created_by'
+    ),
+    (
+        'portal_app', 'mcp_servers', 'UPDATE',
+        'display_name description image category tags metadata version is_active'
+    ),
+    (
+        'portal_app', 'user_server_configs', 'INSERT',
+        'user_id server_id enabled encrypted_config config_metadata'
+    ),
+    (
+        'portal_app', 'user_server_configs', 'UPDATE',
+        'enabled encrypted_config config_metadata'
+    ),
+    (
+        'portal_app', 'user_sessions', 'INSERT',
+        'user_id session_token refresh_token ip_address user_agent expires_at'
+    ),
+    (
+        'portal_app', 'user_sessions', 'UPDATE',
+        'session_token refresh_token last_activity expires_at is_active'
+    ),
+    (
+        'portal_runner', 'user_server_configs', 'UPDATE',
+        'container_id container_state last_state_change'
+    ),
+    ('portal_runner', 'users', 'SELECT', 'id is_active'),
+    ('portal_api', 'users', 'SELECT', 'id role is_active'),
+    ('portal_api', 'users', 'INSERT', 'azure_oid email display_name metadata'),
+    (
+        'portal_api', 'audit_logs', 'INSERT',
+        'id user_id action resource_type resource_id details ip_address user_agent session_id'
+    ),
+    ('portal_api', 'team_members', 'SELECT', 'team_id user_id')
+    $$,
+    'privileges on columns are these'
+);
+SELECT is_empty(
+    $$
+    SELECT c.name, a.privilege_type
+    FROM relations AS c
+    CROSS JOIN aclexplode(c.relacl) AS a
+    WHERE a.is_grantable AND a.grantee <> c.relowner
+    $$,
+    'nobody may pass a privilege on'
+);
+
+-- Partitions, today's and the one that the job makes next
+SET LOCAL ROLE portal_maintenance;
+SELECT is(
+    public.ensure_audit_partitions(4, CURRENT_TIMESTAMP), 1, 'the job makes the next month''s partition'
+);
+RESET ROLE;
+SELECT is_empty(
+    $$
+    SELECT i.inhrelid::regclass, r.rolname, p.name
+    FROM pg_inherits AS i
+    CROSS JOIN pg_roles AS r
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (name)
+    WHERE
+        i.inhparent = 'public.audit_logs'::regclass
+        AND r.rolname IN ('portal_app', 'portal_runner', 'portal_monitor', 'portal_api', 'portal_maintenance')
+        AND has_any_column_privilege(r.oid, i.inhrelid, p.name)
+    $$,
+    'no role reads or writes a partition directly, not one made a moment ago either'
+);
+SELECT is_empty(
+    $$
+    SELECT i.inhrelid::regclass
+    FROM pg_inherits AS i
+    INNER JOIN pg_class AS c ON c.oid = i.inhrelid
+    CROSS JOIN aclexplode(c.relacl) AS a
+    WHERE i.inhparent = 'public.audit_logs'::regclass AND a.grantee <> c.relowner
+    $$,
+    'no partition has a grant of any kind'
+);
+
+-- Roles
+SELECT is_empty(
+    $$
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE
+        (r.rolname LIKE 'portal\_%' OR r.rolname = 'mcp_admin')
+        AND (r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolcreatedb)
+    $$,
+    'none of the roles is a superuser, makes roles or databases, or replicates'
+);
+SELECT is_empty(
+    $$
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE
+        (r.rolname LIKE 'portal\_%' OR r.rolname = 'mcp_admin')
+        AND r.rolname <> 'portal_backup'
+        AND r.rolbypassrls
+    $$,
+    'none of the roles but portal_backup goes past RLS'
+);
+SELECT set_eq(
+    $$
+    SELECT r.rolname::text
+    FROM pg_roles AS r
+    WHERE r.rolname LIKE 'portal\_%' AND r.rolcanlogin
+    $$,
+    ARRAY['portal_maintenance'],
+    'of the portal''s roles only the one that pg_cron runs jobs as may log in by itself'
+);
+SELECT is_empty(
+    $$
+    SELECT m.member::regrole, m.roleid::regrole
+    FROM pg_auth_members AS m
+    WHERE m.roleid IN ('mcp_admin'::regrole, 'portal_api'::regrole) AND m.member <> 'mcp_admin'::regrole
+        AND m.member IN (SELECT r.oid FROM pg_roles AS r WHERE r.rolname LIKE 'portal\_%')
+    $$,
+    'none of the portal''s roles is a member of the owner or of portal_api'
+);
+
+-- Schema and database
+SELECT is_empty(
+    $$
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE r.rolname LIKE 'portal\_%' AND has_schema_privilege(r.oid, 'public', 'CREATE')
+    $$,
+    'none of the portal''s roles makes objects in the schema'
+);
+SELECT is_empty(
+    $$
+    SELECT a.privilege_type
+    FROM pg_database AS d
+    CROSS JOIN aclexplode(d.datacl) AS a
+    WHERE d.datname = current_database() AND a.grantee = 0
+    $$,
+    'PUBLIC has nothing on the database, so neither a connection nor a temporary schema'
+);
+SELECT set_eq(
+    $$
+    SELECT d.defaclrole::regrole::text, d.defaclobjtype::text, d.defaclnamespace::integer
+    FROM pg_default_acl AS d
+    WHERE NOT EXISTS (SELECT 1 FROM aclexplode(d.defaclacl) AS a WHERE a.grantee = 0)
+    $$,
+    $$
+    VALUES ('mcp_admin', 'f', 0), ('mcp_admin', 'T', 0), ('portal_api', 'f', 0), ('portal_api', 'T', 0)
+    $$,
+    'new functions and types are closed to PUBLIC'
+);
+
+SELECT finish();
+ROLLBACK;

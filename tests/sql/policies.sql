@@ -1,0 +1,205 @@
+-- RLS is on and forced wherever a tenant's rows are, and every policy is the one that was written.
+\ir begin.psql
+SET LOCAL search_path = tap;
+SELECT plan(6);
+
+SELECT set_eq(
+    $$
+    SELECT c.relname::text, c.relrowsecurity, c.relforcerowsecurity
+    FROM pg_class AS c
+    WHERE
+        c.relnamespace = 'public'::regnamespace
+        AND c.relkind IN ('r', 'p')
+        AND NOT c.relispartition
+        AND c.relowner = 'mcp_admin'::regrole
+        AND c.relname !~ '^(_?yoyo|portaldb)_|^_'
+    $$,
+    $$
+    VALUES
+    ('users', true, true),
+    ('mcp_servers', true, true),
+    ('user_server_configs', true, true),
+    ('user_sessions', true, true),
+    ('audit_logs', true, true),
+    ('teams', true, true),
+    ('team_members', true, true),
+    ('jobs', false, false)
+    $$,
+    'RLS is enabled and forced on every table with tenants'' rows'
+);
+SELECT is_empty(
+    $$
+    SELECT c.oid::regclass
+    FROM pg_inherits AS i
+    INNER JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'public.audit_logs'::regclass AND NOT c.relrowsecurity
+    $$,
+    'RLS is enabled on every partition'
+);
+SELECT is_empty(
+    $$
+    SELECT o.polname
+    FROM pg_policy AS o
+    INNER JOIN pg_class AS c ON c.oid = o.polrelid
+    WHERE c.relispartition
+    $$,
+    'no partition has a policy that would let a row through'
+);
+
+-- table, policy, kind, command, role, USING, WITH CHECK
+CREATE TEMPORARY TABLE expected (
+    table_name text,
+    policy_name text,
+    kind text,
+    command text,
+    role_name text,
+    using_expression text,
+    check_expression text
+);
+
+-- On every table the owner's exemption
+INSERT INTO expected
+SELECT
+    t.name,
+    t.name || '_owner_access',
+    'permissive',
+    '*',
+    'mcp_admin',
+    'true',
+    'true'
+FROM unnest(
+    ARRAY[
+        'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
+        'team_members'
+    ]
+) AS t (name);
+
+-- An admin's range over the table's key
+INSERT INTO expected
+SELECT
+    t.table_name,
+    t.policy_name,
+    'permissive',
+    t.command,
+    'portal_app',
+    format(
+        '((%1$s >= ( SELECT public.app_admin_from() AS app_admin_from))'
+        ' AND (%1$s <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))',
+        t.column_name
+    ),
+    NULL
+FROM (
+    VALUES
+    ('users', 'users_admin_read', 'r', 'id'),
+    ('mcp_servers', 'mcp_servers_admin_read', 'r', 'id'),
+    ('user_server_configs', 'admin_configs_access', '*', 'user_id'),
+    ('teams', 'teams_admin_read', 'r', 'id'),
+    ('team_members', 'team_members_admin_read', 'r', 'team_id')
+) AS t (table_name, policy_name, command, column_name);
+
+INSERT INTO expected VALUES
+(
+    'users', 'users_isolation', 'permissive', 'r', 'portal_app',
+    '(id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+),
+(
+    'users', 'users_self_update', 'permissive', 'w', 'portal_app',
+    '(id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+),
+('users', 'users_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
+(
+    'users', 'users_api_bootstrap', 'permissive', 'a', 'portal_api',
+    NULL, '((role)::text = ''standard_user''::text)'
+),
+('users', 'users_runner_read', 'permissive', 'r', 'portal_runner', 'true', NULL),
+(
+    'mcp_servers', 'mcp_servers_catalog_read', 'permissive', 'r', 'portal_app',
+    '(((catalog_type)::text = ''predefined''::text) '
+    'AND (( SELECT public.app_active_user_id() AS app_active_user_id) IS NOT NULL))', NULL
+),
+(
+    'mcp_servers', 'mcp_servers_isolation', 'permissive', '*', 'portal_app',
+    '(((catalog_type)::text = ''custom''::text) '
+    'AND (created_by = ( SELECT public.app_active_user_id() AS app_active_user_id)))', NULL
+),
+('mcp_servers', 'mcp_servers_runner_read', 'permissive', 'r', 'portal_runner', 'true', NULL),
+(
+    'user_server_configs', 'user_configs_isolation', 'permissive', '*', 'portal_app',
+    '(user_id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+),
+(
+    'user_server_configs', 'user_server_configs_visible_server', 'restrictive', 'a', 'portal_app',
+    NULL,
+    '(EXISTS ( SELECT 1 FROM public.mcp_servers s WHERE (s.id = user_server_configs.server_id)))'
+),
+(
+    'user_server_configs', 'user_server_configs_runner_read', 'permissive', 'r', 'portal_runner',
+    'true', NULL
+),
+(
+    'user_server_configs', 'user_server_configs_runner_update', 'permissive', 'w', 'portal_runner',
+    'true', NULL
+),
+(
+    'user_sessions', 'user_sessions_isolation', 'permissive', '*', 'portal_app',
+    '(user_id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+),
+(
+    'audit_logs', 'audit_logs_api_insert', 'permissive', 'a', 'portal_api',
+    NULL, '(NOT (user_id IS DISTINCT FROM public.current_app_user_id()))'
+),
+(
+    'teams', 'teams_isolation', 'permissive', 'r', 'portal_app',
+    '(id = ANY (( SELECT public.app_team_ids() AS app_team_ids)::uuid[]))', NULL
+),
+(
+    'team_members', 'team_members_isolation', 'permissive', 'r', 'portal_app',
+    '(team_id = ANY (( SELECT public.app_team_ids() AS app_team_ids)::uuid[]))', NULL
+),
+('team_members', 'team_members_api_read', 'permissive', 'r', 'portal_api', 'true', NULL);
+
+SELECT set_eq(
+    $$
+    SELECT
+        c.relname::text,
+        o.polname::text,
+        CASE WHEN o.polpermissive THEN 'permissive' ELSE 'restrictive' END AS kind,
+        o.polcmd::text,
+        array_to_string(o.polroles::regrole[], ' ') AS role_name,
+        regexp_replace(pg_get_expr(o.polqual, o.polrelid), '\s+', ' ', 'g') AS using_expression,
+        regexp_replace(pg_get_expr(o.polwithcheck, o.polrelid), '\s+', ' ', 'g') AS check_expression
+    FROM pg_policy AS o
+    INNER JOIN pg_class AS c ON c.oid = o.polrelid
+    WHERE c.relnamespace = 'public'::regnamespace
+    $$,
+    'TABLE expected',
+    'every policy has its command, its role and its expressions, and there is no other'
+);
+SELECT is_empty(
+    $$
+    SELECT o.polname
+    FROM pg_policy AS o
+    INNER JOIN pg_class AS c ON c.oid = o.polrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND obj_description(o.oid, 'pg_policy') IS NULL
+    $$,
+    'every policy says what it is for'
+);
+SELECT set_eq(
+    $$
+    SELECT o.polrelid::regclass::text, o.polname::text
+    FROM pg_policy AS o
+    INNER JOIN pg_class AS c ON c.oid = o.polrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND o.polcmd = '*' AND o.polname NOT LIKE '%\_owner\_access'
+    $$,
+    $$
+    VALUES
+    ('public.user_server_configs', 'user_configs_isolation'),
+    ('public.user_server_configs', 'admin_configs_access'),
+    ('public.user_sessions', 'user_sessions_isolation'),
+    ('public.mcp_servers', 'mcp_servers_isolation')
+    $$,
+    'the three policies of the spec, and a maker''s on custom servers, hold for every command'
+);
+
+SELECT finish();
+ROLLBACK;

@@ -1,0 +1,174 @@
+-- Every function: its signature, owner, rights, pinned settings, and exactly who may call it.
+\ir begin.psql
+SET LOCAL search_path = tap;
+SELECT plan(8);
+
+-- name, arguments, result, owner, SECURITY DEFINER, volatility, settings, roles that may call it
+CREATE TEMPORARY TABLE expected AS
+VALUES
+(
+    'update_updated_at', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
+),
+(
+    'current_app_user_id', '', 'uuid',
+    'mcp_admin', false, 's', '', 'portal_api portal_app'
+),
+(
+    'app_active_user_id', '', 'uuid',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'app_admin_from', '', 'uuid',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'app_team_ids', '', 'uuid[]',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'create_audit_log',
+    'p_user_id uuid, p_action character varying, p_resource_type character varying, '
+    'p_resource_id uuid, p_details jsonb, p_ip_address inet, p_user_agent text',
+    'uuid',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'ensure_audit_partitions',
+    'p_months_ahead integer DEFAULT 3, p_now timestamp with time zone DEFAULT CURRENT_TIMESTAMP',
+    'integer',
+    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp; TimeZone=UTC; lock_timeout=2s',
+    'portal_maintenance'
+),
+(
+    'cleanup_expired_sessions', '', 'integer',
+    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_maintenance'
+),
+(
+    'cleanup_old_audit_logs', '', 'integer',
+    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp; TimeZone=UTC', 'portal_maintenance'
+),
+(
+    'base64url_encode', 'value bytea', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'base64url_decode', 'value text', 'bytea',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_key', 'key text', 'bytea',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'a256cbc_hs512_tag', 'aad bytea, iv bytea, ciphertext bytea, mac_key bytea', 'bytea',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'encrypt_sensitive_data', 'data text, key text', 'text',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'decrypt_sensitive_data', 'encrypted_data text, key text', 'text',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'sync_cron_jobs', '', 'integer',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
+);
+
+CREATE TEMPORARY VIEW ours AS
+SELECT p.*
+FROM pg_proc AS p
+WHERE
+    p.pronamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e');
+
+SELECT set_eq(
+    $$
+    SELECT
+        p.proname::text,
+        pg_get_function_arguments(p.oid),
+        pg_get_function_result(p.oid),
+        p.proowner::regrole::text,
+        p.prosecdef,
+        p.provolatile::text,
+        coalesce(array_to_string(p.proconfig, '; '), '') AS settings,
+        coalesce(
+            (
+                SELECT string_agg(r.rolname::text, ' ' ORDER BY r.rolname::text)
+                FROM aclexplode(p.proacl) AS a
+                INNER JOIN pg_roles AS r ON r.oid = a.grantee
+                WHERE a.grantee <> p.proowner
+            ),
+            ''
+        ) AS callers
+    FROM ours AS p
+    $$,
+    'TABLE expected',
+    'every function is as it should be, and there is no other'
+);
+
+SELECT is_empty(
+    $$
+    SELECT p.oid::regprocedure
+    FROM ours AS p
+    WHERE
+        p.proacl IS NULL
+        OR EXISTS (SELECT 1 FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0)
+    $$,
+    'PUBLIC executes no function of ours'
+);
+SELECT is_empty(
+    $$
+    SELECT p.oid::regprocedure
+    FROM ours AS p
+    INNER JOIN pg_language AS l ON l.oid = p.prolang
+    WHERE
+        NOT (p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'])
+        AND NOT (l.lanname = 'sql' AND p.prosqlbody IS NOT NULL AND NOT p.prosecdef)
+    $$,
+    'every function pins its search path, but for SQL bodies whose names were resolved when made'
+);
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure FROM ours AS p WHERE obj_description(p.oid, 'pg_proc') IS NULL$$,
+    'every function says what it does'
+);
+
+-- A function made tomorrow, by the owner and by portal_api
+SET LOCAL ROLE mcp_admin;
+CREATE FUNCTION public.made_tomorrow() RETURNS integer LANGUAGE sql RETURN 1;
+CREATE TYPE public.type_of_tomorrow AS (n integer);
+SELECT is_empty(
+    $$
+    SELECT p.oid
+    FROM pg_proc AS p
+    WHERE
+        p.oid = 'public.made_tomorrow()'::regprocedure
+        AND has_function_privilege('portal_app', p.oid, 'EXECUTE')
+    $$,
+    'a function that the owner makes tomorrow is closed'
+);
+SELECT ok(
+    NOT has_type_privilege('portal_app', 'public.type_of_tomorrow', 'USAGE'),
+    'a type that the owner makes tomorrow is closed'
+);
+RESET ROLE;
+GRANT CREATE ON SCHEMA public TO portal_api;
+SET LOCAL ROLE portal_api;
+CREATE FUNCTION public.made_by_api() RETURNS integer LANGUAGE sql RETURN 1;
+RESET ROLE;
+SELECT ok(
+    NOT has_function_privilege('portal_app', 'public.made_by_api()', 'EXECUTE'),
+    'a function that portal_api makes tomorrow is closed'
+);
+REVOKE CREATE ON SCHEMA public FROM portal_api;
+
+SET LOCAL ROLE portal_app;
+SELECT throws_ok(
+    'SELECT public.cleanup_expired_sessions()', '42501', NULL,
+    'a service that calls a cleanup is refused'
+);
+
+SELECT finish();
+ROLLBACK;

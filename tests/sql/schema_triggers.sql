@@ -1,0 +1,60 @@
+-- The three triggers of the spec are there, enabled, and keep updated_at true.
+\ir begin.psql
+\ir tenants.psql
+SET LOCAL search_path = tap;
+SELECT plan(5);
+
+SELECT set_eq(
+    $$
+    SELECT pg_get_triggerdef(t.oid), t.tgenabled::text
+    FROM pg_trigger AS t
+    INNER JOIN pg_class AS c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
+    $$,
+    $$
+    VALUES
+    (
+        'CREATE TRIGGER update_users_updated_at BEFORE UPDATE ON public.users '
+        'FOR EACH ROW EXECUTE FUNCTION public.update_updated_at()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER update_mcp_servers_updated_at BEFORE UPDATE ON public.mcp_servers '
+        'FOR EACH ROW EXECUTE FUNCTION public.update_updated_at()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER update_user_configs_updated_at BEFORE UPDATE ON public.user_server_configs '
+        'FOR EACH ROW EXECUTE FUNCTION public.update_updated_at()',
+        'O'
+    )
+    $$,
+    'the three triggers are there, and no other'
+);
+
+-- An update that lies about the time
+SELECT is_empty(
+    $$SELECT 1 FROM public.users WHERE azure_oid = 'alpha' AND updated_at <> CURRENT_TIMESTAMP$$,
+    'a new row has the time of its transaction'
+);
+SELECT lives_ok(
+    $$UPDATE public.users SET display_name = 'A', updated_at = '2001-01-01' WHERE azure_oid = 'alpha'$$,
+    'an update may say any updated_at'
+);
+SELECT is_empty(
+    $$SELECT 1 FROM public.users WHERE azure_oid = 'alpha' AND updated_at <> CURRENT_TIMESTAMP$$,
+    'and the trigger writes the time of the transaction all the same, on users'
+);
+UPDATE public.mcp_servers SET updated_at = '2001-01-01';
+UPDATE public.user_server_configs SET updated_at = '2001-01-01';
+SELECT is_empty(
+    $$
+    SELECT 1 FROM public.mcp_servers WHERE updated_at <> CURRENT_TIMESTAMP
+    UNION ALL
+    SELECT 1 FROM public.user_server_configs WHERE updated_at <> CURRENT_TIMESTAMP
+    $$,
+    'on mcp_servers and on user_server_configs too'
+);
+
+SELECT finish();
+ROLLBACK;

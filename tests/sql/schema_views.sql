@@ -1,0 +1,82 @@
+-- The two views of the spec and the three for monitoring: columns, types, whose rights they read with.
+\ir begin.psql
+SET LOCAL search_path = tap;
+SELECT plan(5);
+
+CREATE TEMPORARY TABLE expected (view_name, position, column_name, type) AS
+VALUES
+('user_dashboard', 1, 'user_id', 'uuid'),
+('user_dashboard', 2, 'email', 'character varying(255)'),
+('user_dashboard', 3, 'display_name', 'character varying(255)'),
+('user_dashboard', 4, 'role', 'character varying(50)'),
+('user_dashboard', 5, 'total_servers', 'bigint'),
+('user_dashboard', 6, 'enabled_servers', 'bigint'),
+('user_dashboard', 7, 'running_servers', 'bigint'),
+('server_statistics', 1, 'server_id', 'uuid'),
+('server_statistics', 2, 'name', 'character varying(255)'),
+('server_statistics', 3, 'catalog_type', 'character varying(50)'),
+('server_statistics', 4, 'total_users', 'bigint'),
+('server_statistics', 5, 'active_users', 'bigint'),
+('server_statistics', 6, 'running_instances', 'bigint'),
+('monitor_active_sessions', 1, 'user_id', 'uuid'),
+('monitor_active_sessions', 2, 'session_count', 'bigint'),
+('monitor_active_sessions', 3, 'last_seen', 'timestamp with time zone'),
+('monitor_container_status', 1, 'container_state', 'character varying(50)'),
+('monitor_container_status', 2, 'count', 'bigint'),
+('monitor_audit_summary', 1, 'action', 'character varying(100)'),
+('monitor_audit_summary', 2, 'count', 'bigint'),
+('monitor_audit_summary', 3, 'hour', 'timestamp with time zone');
+
+SELECT set_eq(
+    $$
+    SELECT c.relname::text, a.attnum::integer, a.attname::text, format_type(a.atttypid, a.atttypmod)
+    FROM pg_class AS c
+    INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relowner = 'mcp_admin'::regrole
+    $$,
+    'TABLE expected',
+    'every view has its columns, and there is no other view'
+);
+SELECT set_eq(
+    $$
+    SELECT c.relname::text
+    FROM pg_class AS c
+    WHERE
+        c.relnamespace = 'public'::regnamespace
+        AND c.relkind = 'v'
+        AND c.reloptions @> ARRAY['security_invoker=true']
+    $$,
+    ARRAY['user_dashboard', 'server_statistics'],
+    'the views of services read with the rights of whoever asks'
+);
+SELECT set_eq(
+    $$
+    SELECT c.relname::text
+    FROM pg_class AS c
+    WHERE
+        c.relnamespace = 'public'::regnamespace
+        AND c.relkind = 'v'
+        AND c.reloptions @> ARRAY['security_barrier=true']
+    $$,
+    ARRAY['monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary'],
+    'the views of the monitor keep filtered rows from functions in its WHERE clause'
+);
+SELECT is_empty(
+    $$
+    SELECT e.view_name
+    FROM expected AS e
+    WHERE obj_description(format('public.%I', e.view_name)::regclass, 'pg_class') IS NULL
+    $$,
+    'every view says what it shows'
+);
+SELECT is_empty(
+    $$
+    SELECT e.view_name, e.column_name
+    FROM expected AS e
+    WHERE col_description(format('public.%I', e.view_name)::regclass, e.position) IS NULL
+    $$,
+    'every column of a view says what it is'
+);
+
+SELECT finish();
+ROLLBACK;
