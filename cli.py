@@ -465,6 +465,15 @@ def main() -> None:
         # The reader of our output has gone (`portaldb plan | head`): nothing more to say, and no traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except Exception as error:
+        # A server's error that no command foresaw reads as one paragraph too; a bug of ours shows its traceback.
+        if not type(error).__module__.startswith("psycopg"):
+            raise
+        from portaldb.database import server_error
+
+        told = server_error(cast("Any", error), "talking to the server")
+        click.secho(f"Error: {told}", err=True, fg="red")
+        code = told.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

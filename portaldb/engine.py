@@ -129,17 +129,24 @@ def look(connection: Connection, migrations: list[Migration], refused: frozenset
     return entries
 
 
+_SHOWN = 5
+"""How many disagreements a message spells out; `portaldb status` has them all."""
+
+
 def _refuse(connection: Connection, wrong: list[Entry]) -> None:
+    """Raise RefusedError naming what disagrees, with the beginning of the first edited file's diff."""
     if not wrong:
         return
     lines = []
-    for entry in wrong:
+    for entry in wrong[:_SHOWN]:
         name = entry.migration.name if entry.migration else entry.id
         lines.append(f"  {name} is {entry.state}: {REMEDY[entry.state]}.")
-        if entry.state is State.EDITED and entry.migration:
-            row = connection.execute(query("history", "applied_sql"), {"id": entry.id}).fetchone()
-            if row:
-                lines.append(difference(entry.migration, row["sql"]))
+    if len(wrong) > _SHOWN:
+        lines.append(f"  … and {len(wrong) - _SHOWN} more; `portaldb status` shows them all.")
+    edited = next((entry for entry in wrong if entry.state is State.EDITED and entry.migration), None)
+    if edited and edited.migration:
+        row = connection.execute(query("history", "applied_sql"), {"id": edited.id}).fetchone()
+        lines.append(difference(edited.migration, row["sql"]) if row else "")
     raise RefusedError("Nothing was changed, because files and database disagree:\n" + "\n".join(lines))
 
 
