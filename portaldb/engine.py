@@ -10,15 +10,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from portaldb import database
-from portaldb.database import OWNER, Connection, query, server_error
+from portaldb.database import OWNER, Connection, is_lost, query, server_error, translated
 from portaldb.errors import (
     ConnectError,
     LockTimeoutError,
@@ -36,10 +35,12 @@ LOCK_KEY = 0x706F7274616C6462 & 0x7FFFFFFFFFFFFFFF
 RETRY_SAFE = {
     "IndexStmt": "CREATE INDEX CONCURRENTLY",
     "DropStmt": "DROP INDEX CONCURRENTLY",
-    "ReindexStmt": "REINDEX CONCURRENTLY",
     "VacuumStmt": "VACUUM or ANALYZE",
 }
-"""The statements a non-transactional file may hold: after a crash each can be finished without a person."""
+"""The statements a non-transactional file may hold: after a crash each can be finished without a person.
+
+REINDEX CONCURRENTLY is none of them: it leaves an INVALID index of a name that it chose.
+"""
 
 _RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
@@ -118,7 +119,7 @@ def _holder(connection: Connection) -> str:
 # --- what migrate and rollback do ----------------------------------------------------------------------------------
 
 
-ROLLBACK_REFUSED = REFUSED - {State.UNDOING, State.OUT_OF_ORDER} | {State.STARTED}
+ROLLBACK_REFUSED = REFUSED - {State.OUT_OF_ORDER} | {State.STARTED}
 """States in which `rollback` changes nothing: a late file is no obstacle to going back."""
 
 
@@ -174,7 +175,7 @@ def find(migrations: list[Migration], target: str) -> Migration:
 
 def pending(entries: list[Entry], wanted: list[Migration]) -> list[Migration]:
     """Return what `migrate` would apply, in order."""
-    open_states = (State.PENDING, State.FAILED, State.STARTED)
+    open_states = (State.PENDING, State.FAILED, State.STARTED, State.UNDOING)
     ids = {entry.id for entry in entries if entry.state in open_states}
     return [migration for migration in wanted if migration.id in ids]
 
@@ -188,20 +189,26 @@ def migrate(
     that came before the failing one, which stay applied.
     """
     wanted = up_to(migrations, to)
-    with database.connect(url, wait=wait, name="portaldb migrate") as connection:
+    with (
+        database.connect(url, wait=wait, name="portaldb migrate") as connection,
+        translated("reading what is applied"),
+    ):
         database.require_owner(database.facts(connection))
         # Without the lock, so that a database with nothing to do neither waits nor makes others wait.
-        if not pending(look(connection, migrations), wanted):
+        entries = look(connection, migrations)
+        if not pending(entries, wanted) and not _half_undone(entries):
             return []
         database.require_direct(connection, url)
-        with _translated("preparing the session"):
-            _prepare_session(connection, options)
+        _prepare_session(connection, options)
         with exclusive(connection, options, say):
-            todo = pending(look(connection, migrations), wanted)
+            entries = look(connection, migrations)
+            todo = pending(entries, wanted)
             if dry_run:
                 return _rehearse(connection, todo, options, say)
-            with _translated("creating the record of migrations"):
-                _ensure_record(connection)
+            _ensure_record(connection)
+            for migration in _half_undone(entries):
+                say(f"finishing the rollback of {migration.name}, which was interrupted")
+                _undo(connection, migration, options, say)
             done = []
             for nth, migration in enumerate(in_order(todo), 1):
                 say(f"[{nth}/{len(todo)}] applying {migration.name} …", passing=True)
@@ -209,6 +216,10 @@ def migrate(
                 done.append(Done(migration.id, seconds))
                 say(f"[{nth}/{len(todo)}] applied  {migration.name}  {_duration(seconds)}")
             return done
+
+
+def _half_undone(entries: list[Entry]) -> list[Migration]:
+    return [entry.migration for entry in entries if entry.state is State.UNDOING and entry.migration]
 
 
 def _rehearse(connection: Connection, todo: list[Migration], options: Options, say: Say) -> list[Done]:
@@ -219,9 +230,10 @@ def _rehearse(connection: Connection, todo: list[Migration], options: Options, s
             for migration in todo:
                 if not migration.script.transactional:
                     say(f"skipped   {migration.name}: it runs outside a transaction and cannot be rehearsed")
+                    done.append(Done(migration.id, 0))
                     continue
                 started = time.monotonic()
-                _prepare_transaction(connection, options)
+                _prepare_session(connection, options)
                 _run(connection, migration.script, migration.name)
                 done.append(Done(migration.id, time.monotonic() - started))
                 say(f"rehearsed {migration.name}  {_duration(done[-1].seconds)}")
@@ -270,11 +282,13 @@ def rollback(
     Raises RefusedError where the database changed since they were chosen, MigrationFailedError where one fails:
     those undone before it stay undone.
     """
-    with database.connect(url, name="portaldb rollback") as connection:
+    with (
+        database.connect(url, name="portaldb rollback") as connection,
+        translated("reading what is applied"),
+    ):
         database.require_owner(database.facts(connection))
         database.require_direct(connection, url)
-        with _translated("preparing the session"):
-            _prepare_session(connection, options)
+        _prepare_session(connection, options)
         with exclusive(connection, options, say):
             entries = look(connection, migrations, ROLLBACK_REFUSED)
             still = {e.id for e in entries if e.state in (State.APPLIED, State.ADOPTED, State.UNDOING)}
@@ -298,6 +312,7 @@ def rollback(
 
 
 def _apply(connection: Connection, migration: Migration, options: Options, say: Say) -> float:
+    _prepare_session(connection, options)
     if not migration.script.transactional:
         return _outside(connection, migration, migration.script, "started", options, say)
 
@@ -310,6 +325,7 @@ def _apply(connection: Connection, migration: Migration, options: Options, say: 
 
 def _undo(connection: Connection, migration: Migration, options: Options, say: Say) -> float:
     script = migration.rollback()
+    _prepare_session(connection, options)
     if not script.transactional:
         return _outside(connection, migration, script, "undoing", options, say)
 
@@ -372,41 +388,63 @@ class _Running:
 
 
 def _run(connection: Connection, script: Script, name: str, running: _Running | None = None) -> None:
-    """Execute a script's statements one at a time in the open transaction.
+    """Execute a script's statements one at a time in the open transaction, and then its deferred constraints.
 
     Raises MigrationFailedError with file, line and the server's caret. Where our parser does not know the SQL, the
-    whole text goes to the server, which is the judge of it.
+    text goes to the server, which is the judge of it, in the protocol's form that takes one statement and no more:
+    so no COMMIT can hide in it.
     """
     running = running or _Running()
+    unknown = None
     try:
         statements = script.statements
-    except UnparsableError:
+    except UnparsableError as error:
+        unknown = error
         statements = (Statement(script.text, 0, 1, {"Unparsed": {}}),)
     if not statements:
         raise MigrationFailedError(f"{name} holds no statement. Write it, or remove the file.")
     for statement in statements:
-        if statement.kind == "TransactionStmt":
-            raise MigrationFailedError(
-                f"{name}, line {statement.line}, controls the transaction ({statement.text.split()[0].upper()}), which "
-                "portaldb does itself so that the SQL and its record are one. It left nothing behind. Remove it."
-            )
+        if reason := _unfit(statement):
+            raise MigrationFailedError(f"{name}, line {statement.line}, {reason} It left nothing behind.")
     for statement in statements:
         running.statement = statement
         try:
-            connection.execute(cast("Any", statement.text))
+            connection.execute(cast("Any", statement.text), binary=unknown is not None)
         except _RETRIED:
             raise
         except psycopg.Error as error:
+            if unknown and "multiple commands" in str(error):
+                raise MigrationFailedError(
+                    f"{name} holds several statements, one of them newer than portaldb's parser ({unknown}). It left "
+                    "nothing behind. Give that statement a file of its own."
+                ) from None
             raise _failure(error, script, name, statement) from None
-        if connection.info.transaction_status != TransactionStatus.INTRANS:
-            raise MigrationFailedError(
-                f"{name}, line {statement.line}, ended the transaction, so it was committed without a record. "
-                "Remove its transaction control, undo by hand what it did, and run the command again."
-            )
+    try:
+        connection.execute(query("engine", "check_deferred"))
+    except _RETRIED:
+        raise
+    except psycopg.Error as error:
+        end = replace(statements[-1], offset=statements[-1].offset + len(statements[-1].text))
+        raise _failure(error, script, name, end, "the check of deferred constraints") from None
 
 
-def _failure(error: psycopg.Error, script: Script, name: str, statement: Statement) -> PortalError:
-    if error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown):
+def _unfit(statement: Statement) -> str | None:
+    """Say why a statement must not reach the server within a migration's transaction."""
+    if statement.kind == "TransactionStmt":
+        word = statement.text.split()[0].upper().rstrip(";")
+        return (
+            f"controls the transaction ({word}), which portaldb does itself so that the SQL and its record are one. "
+            "Remove it."
+        )
+    if statement.kind == "CopyStmt" and not statement.tree["CopyStmt"].get("filename"):
+        return "exchanges data with the client (COPY … STDIN or STDOUT), and a file holds none. Use INSERT."
+    return None
+
+
+def _failure(
+    error: psycopg.Error, script: Script, name: str, statement: Statement, within: str | None = None
+) -> PortalError:
+    if is_lost(error):
         return server_error(error, f"running {name}")
     offset = statement.offset
     if error.diag.statement_position:
@@ -414,10 +452,14 @@ def _failure(error: psycopg.Error, script: Script, name: str, statement: Stateme
     line = script.text.count("\n", 0, offset) + 1
     start = script.text.rfind("\n", 0, offset) + 1
     text = script.text[start:].split("\n", 1)[0]
-    caret = f"\n    {' ' * (len(str(line)) + 3 + offset - start)}^" if error.diag.statement_position else ""
-    said = error.diag.message_primary or str(error)
+    # Tabs stay tabs, so that the caret stands where the terminal shows the place.
+    lead = "".join("\t" if each == "\t" else " " for each in script.text[start:offset])
+    caret = f"\n    {' ' * (len(str(line)) + 3)}{lead}^" if error.diag.statement_position else ""
+    said = (error.diag.message_primary or str(error)).splitlines()[0]
+    state = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = f" {error.diag.message_hint.rstrip('.')}." if error.diag.message_hint else ""
-    context = f"\n    in {error.diag.context.splitlines()[0]}" if error.diag.context else ""
+    within = error.diag.context.splitlines()[0] if error.diag.context else within
+    context = f"\n    in {within}" if within else ""
     advice = (
         "The server's disk is full: free space, then run the same command again."
         if isinstance(error, psycopg.errors.DiskFull)
@@ -426,7 +468,7 @@ def _failure(error: psycopg.Error, script: Script, name: str, statement: Stateme
     return MigrationFailedError(
         f"{name} failed and left nothing behind; what came before it stays. {advice}\n"
         f"    {line} | {text}{caret}{context}\n"
-        f"    line {line}: {said} ({error.sqlstate}).{hint}"
+        f"    line {line}: {said}{state}.{hint}"
     )
 
 
@@ -443,17 +485,19 @@ def _outside(
     """
     name = _file(migration, script)
     statement = _one_statement(script, name)
-    with _translated(f"recording the start of {name}"), connection.transaction():
+    with translated(f"recording the start of {name}"), connection.transaction():
         _prepare_transaction(connection, options)
+        before = connection.execute(query("history", "state_of"), {"id": migration.id}).fetchone()
         if state == "started":
             _record(connection, migration, "started", seconds=0)
         else:
             connection.execute(query("history", "state"), {"id": migration.id, "state": state})
     started = time.monotonic()
     _still_ours(connection)
-    _until_locked(connection, migration, script, statement, options, say)
+    resumed = before is not None and before["state"] == state
+    _until_locked(connection, migration, script, statement, options, say, resumed=resumed)
     seconds = time.monotonic() - started
-    with _translated(f"recording {name}"), connection.transaction():
+    with translated(f"recording {name}"), connection.transaction():
         _prepare_transaction(connection, options)
         if state == "started":
             _record(connection, migration, "applied", seconds=seconds)
@@ -480,41 +524,45 @@ def _one_statement(script: Script, name: str) -> Statement:
 
 def _finishable(statement: Statement) -> bool:
     body = statement.tree.get(statement.kind, {})
-    if statement.kind == "ReindexStmt":
-        return any(param["DefElem"]["defname"] == "concurrently" for param in body.get("params", ()))
-    if statement.kind == "VacuumStmt":
-        return True
-    return statement.kind in RETRY_SAFE and bool(body.get("concurrent"))
+    if statement.kind == "IndexStmt" and (body.get("if_not_exists") or "idxname" not in body):
+        return False  # An index that stands may be another's, and one without a name cannot be found again.
+    return statement.kind == "VacuumStmt" or (statement.kind in RETRY_SAFE and bool(body.get("concurrent")))
 
 
 def _until_locked(
-    connection: Connection, migration: Migration, script: Script, statement: Statement, options: Options, say: Say
+    connection: Connection,
+    migration: Migration,
+    script: Script,
+    statement: Statement,
+    options: Options,
+    say: Say,
+    *,
+    resumed: bool,
 ) -> None:
     name = _file(migration, script)
     until = time.monotonic() + options.retry_for
     # It runs beside traffic, so its waits for older transactions hold up no reader or writer.
-    with _translated(f"preparing {name}"):
+    with translated(f"preparing {name}"):
         connection.execute(query("engine", "no_lock_timeout"))
     while True:
         try:
-            if _stands_already(connection, statement):
+            # Only what an interrupted run of ours left is taken for its work; another's index of that name is not.
+            if resumed and _stands_already(connection, statement):
                 return
             connection.execute(cast("Any", statement.text))
         except _RETRIED as error:
+            resumed = True
             blockers = _blockers(connection, statement)
             if time.monotonic() > until:
                 raise LockTimeoutError(
-                    f"{name} did not get a lock in {options.lock_timeout:g} s, tried for {options.retry_for:g} s"
+                    f"{name} did not get its locks, tried for {options.retry_for:g} s: {error.diag.message_primary}"
                     f"{blockers}. It is recorded as begun; the same command goes on from here."
                 ) from None
             say(f"retrying {name}: {error.diag.message_primary}{blockers}")
             time.sleep(random.uniform(0.25, 1.0))  # noqa: S311 - jitter, not a secret
         except psycopg.Error as error:
             failure = _failure(error, script, name, statement)
-            if not isinstance(failure, ConnectError):
-                # An index that could not be built (a duplicate key, say) would slow every write and serve nobody.
-                with suppress(psycopg.Error):
-                    _stands_already(connection, statement)
+            if not isinstance(failure, ConnectError) and _took_back(connection, statement, error):
                 _note_failure(connection, migration, script, str(error.diag.message_primary))
             raise failure from None
         else:
@@ -523,18 +571,46 @@ def _until_locked(
 
 def _stands_already(connection: Connection, statement: Statement) -> bool:
     """Say whether an earlier, interrupted run did the work; drop the INVALID index that it may have left."""
+    where = _index_of(statement)
+    if where is None:
+        return False
+    found = _index(connection, *where)
+    if statement.kind == "DropStmt":
+        return found is None
+    if found and not found["valid"]:
+        connection.execute(psycopg.sql.SQL(query("engine", "drop_index")).format(index=psycopg.sql.Identifier(*where)))
+    return bool(found and found["valid"])
+
+
+def _took_back(connection: Connection, statement: Statement, error: psycopg.Error) -> bool:
+    """Take back what a refused statement left, and say whether everything is as before it.
+
+    An index that could not be built (a duplicate key, say) would slow every write and serve nobody; one that could
+    not be dropped may be INVALID by now, and the next run drops it.
+    """
+    where = _index_of(statement)
+    if where is None or isinstance(error, psycopg.errors.DuplicateTable):
+        return True
+    try:
+        if statement.kind == "IndexStmt":
+            _stands_already(connection, statement)
+            return True
+        found = _index(connection, *where)
+        return found is None or bool(found["valid"])
+    except psycopg.Error:
+        return False
+
+
+def _index_of(statement: Statement) -> tuple[str, str] | None:
+    """Return the schema and name of the index that a statement builds or drops, None where it does neither."""
     body = statement.tree[statement.kind]
     if statement.kind == "IndexStmt":
-        schema = body["relation"].get("schemaname", "public")
-        found = _index(connection, schema, body["idxname"])
-        if found and not found["valid"]:
-            drop = psycopg.sql.SQL("DROP INDEX CONCURRENTLY {}").format(psycopg.sql.Identifier(schema, body["idxname"]))
-            connection.execute(drop)
-        return bool(found and found["valid"])
+        return body["relation"].get("schemaname", "public"), body["idxname"]
     if statement.kind == "DropStmt":
         parts = [each["String"]["sval"] for each in body["objects"][0]["List"]["items"]]
-        return not _index(connection, *(["public", *parts][-2:]))
-    return False
+        schema, name = ["public", *parts][-2:]
+        return schema, name
+    return None
 
 
 def _index(connection: Connection, schema: str, name: str) -> dict[str, Any] | None:
@@ -621,11 +697,15 @@ def adopt(connection: Connection, migration: Migration) -> None:
 
 def _note_failure(connection: Connection, migration: Migration, script: Script, message: str) -> None:
     """Leave word of a failed attempt for `status`; the failure itself matters more than this note of it."""
-    if script is not migration.script:
+    undoing = script is not migration.script
+    if undoing and script.transactional:
         return  # A failed rollback leaves its migration applied, which is what the record says.
     try:
         with connection.transaction():
             _prepare_transaction(connection, Options())
+            if undoing:
+                connection.execute(query("history", "state"), {"id": migration.id, "state": "applied"})
+                return
             _record(connection, migration, "failed", seconds=0, message=message[:500])
     except psycopg.Error:
         return
@@ -635,6 +715,8 @@ def _note_failure(connection: Connection, migration: Migration, script: Script, 
 
 
 def _prepare_session(connection: Connection, options: Options) -> None:
+    """Give every migration the same session, whatever its login, its environment or the one before it set."""
+    connection.execute(query("engine", "forget_session"))
     connection.execute(
         query("engine", "prepare_session"), {"lock_timeout": _milliseconds(options.lock_timeout), "owner": OWNER}
     )
@@ -715,14 +797,6 @@ def _row(connection: Connection, name: str, **values: object) -> dict[str, Any]:
     row = connection.execute(query("engine", name), values).fetchone()
     assert row is not None  # noqa: S101 - these queries have one row always
     return row
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise server_error(error, doing) from None
 
 
 def _milliseconds(seconds: float) -> str:

@@ -36,14 +36,15 @@ REMEDY = {
     State.UNMARKED: "yoyo's mark was taken away and ours stayed. `portaldb baseline` compares and adopts it",
     State.FAILED: "its last attempt failed and left nothing behind. Mend it, then `portaldb migrate`",
     State.STARTED: "it was begun outside a transaction and not finished. `portaldb migrate` finishes it",
-    State.UNDOING: "its rollback was begun outside a transaction and not finished. `portaldb rollback` finishes it",
+    State.UNDOING: "its rollback was begun outside a transaction and not finished. `portaldb rollback` finishes it, "
+    "and so does `portaldb migrate`, which then applies it again",
 }
 """What each unclean state means and what to do, for messages."""
 
 CLEAN = frozenset({State.APPLIED, State.ADOPTED})
 """States that need nobody."""
 
-REFUSED = frozenset({State.EDITED, State.MISSING, State.OUT_OF_ORDER, State.UNVERIFIED, State.UNMARKED, State.UNDOING})
+REFUSED = frozenset({State.EDITED, State.MISSING, State.OUT_OF_ORDER, State.UNVERIFIED, State.UNMARKED})
 """States in which `migrate` changes nothing."""
 
 
@@ -84,6 +85,10 @@ class Entry:
         }
 
 
+_ROWS = {(True, True): "rows_both", (True, False): "rows_yoyo", (False, True): "rows_ours"}
+"""The query for the tables that are there: yoyo's, ours."""
+
+
 def records(connection: Connection) -> list[Record]:
     """Read the record; empty where nothing was ever applied. Writes nothing.
 
@@ -91,9 +96,8 @@ def records(connection: Connection) -> list[Record]:
     """
     try:
         there = connection.execute(query("history", "exists")).fetchone()
-        if not there or not there["yoyo"]:
-            return []
-        rows = connection.execute(query("history", "rows_both" if there["ours"] else "rows_yoyo")).fetchall()
+        name = _ROWS.get((there["yoyo"], there["ours"])) if there else None
+        rows = connection.execute(query("history", name)).fetchall() if name else []
     except psycopg.Error as error:
         raise server_error(error, "reading which migrations are applied (portal_monitor may)") from None
     return [Record(**row) for row in rows]
@@ -114,15 +118,13 @@ def _entry(migration: Migration, record: Record | None, last: str) -> Entry:
 
 
 def _state(migration: Migration, record: Record | None, last: str) -> State:
-    if record is None or record.state == "failed":
+    if record is None or (record.state == State.FAILED and not record.marked):
         if migration.id < last:
             return State.OUT_OF_ORDER
         return State.PENDING if record is None else State.FAILED
-    if record.state in ("started", "undoing"):
-        return State(record.state)
-    if record.state is None:
+    if record.state is None or record.state == State.FAILED:
         return State.UNVERIFIED
-    if not record.marked:
+    if not record.marked and record.state != State.STARTED:
         return State.UNMARKED
     if record.checksum != migration.checksum:
         return State.EDITED

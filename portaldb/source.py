@@ -112,14 +112,21 @@ def read_script(path: Path) -> Script:
     A byte order mark is dropped and CRLF becomes LF, so that an editor's habit neither reaches the server nor
     counts as a change.
     """
-    data = path.read_bytes()
     try:
-        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        data = path.read_bytes()
+        # The server reads up to a NUL and would leave the rest out without a word.
+        nul = data.find(b"\0")
+        text = (data if nul < 0 else data[:nul] + b"\xff").decode("utf-8-sig")
+    except OSError as error:
+        raise RefusedError(
+            f"{path.parent.name}/{path.name} cannot be read: {error.strerror}. Nothing was changed."
+        ) from None
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise RefusedError(
             f"{path.parent.name}/{path.name}, line {line}, is not UTF-8 text. Nothing was changed. Save it as UTF-8."
         ) from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     directives: dict[str, str] = {}
     for line_text in text.splitlines():
         if line_text.strip() and not line_text.startswith("--"):

@@ -35,10 +35,17 @@ WHERE
     AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s
     AND l.objsubid = 1
 
+-- name: forget_session
+RESET ALL;
+DISCARD TEMP
+
 -- name: prepare_session
 SELECT
     -- A client that dies must not leave its statement, and with it the lock, running on the server.
     set_config('client_connection_check_interval', '1s', false),
+    set_config('tcp_keepalives_idle', '30', false),
+    set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false),
     set_config('statement_timeout', '0', false),
     set_config('idle_in_transaction_session_timeout', '0', false),
     set_config('idle_session_timeout', '0', false),
@@ -46,7 +53,13 @@ SELECT
     set_config('default_transaction_isolation', 'read committed', false),
     -- What we report as applied must survive a crash of the server.
     set_config('synchronous_commit', 'on', false),
+    -- The same literals mean the same in every session.
+    set_config('client_encoding', 'UTF8', false),
+    set_config('timezone', 'UTC', false),
+    set_config('datestyle', 'ISO, MDY', false),
+    set_config('intervalstyle', 'postgres', false),
     set_config('standard_conforming_strings', 'on', false),
+    set_config('row_security', 'on', false),
     set_config('check_function_bodies', 'on', false),
     set_config('default_table_access_method', 'heap', false),
     set_config('default_tablespace', '', false),
@@ -61,6 +74,12 @@ SELECT
     set_config('statement_timeout', '0', true),
     set_config('role', %(owner)s, true)
 
+-- name: check_deferred
+SET CONSTRAINTS ALL IMMEDIATE
+
+-- name: drop_index
+DROP INDEX CONCURRENTLY {index}
+
 -- name: no_lock_timeout
 SET lock_timeout = 0
 
@@ -70,7 +89,7 @@ SELECT set_config('role', 'none', true)
 -- name: blockers
 SELECT
     a.pid,
-    a.usename AS username,
+    coalesce(a.usename, a.backend_type) AS username,
     a.application_name,
     a.state,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
@@ -82,7 +101,7 @@ WHERE
     AND l.relation = any(
         SELECT to_regclass(wanted.name)::oid FROM unnest(%(relations)s::text[]) AS wanted (name)
     )
-GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start
+GROUP BY a.pid, a.usename, a.backend_type, a.application_name, a.state, a.xact_start
 ORDER BY a.xact_start
 LIMIT 3
 

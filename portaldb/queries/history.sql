@@ -39,6 +39,19 @@ FROM public._yoyo_migration AS y
 FULL JOIN public._portaldb_migration AS p ON p.migration_id = y.migration_id
 ORDER BY 1
 
+-- name: rows_ours
+SELECT
+    p.migration_id AS id,
+    false AS marked,
+    p.state,
+    p.checksum,
+    p.username,
+    p.started_at,
+    extract(epoch FROM p.duration)::float8 AS seconds,
+    p.message
+FROM public._portaldb_migration AS p
+ORDER BY 1
+
 -- name: rows_yoyo
 SELECT
     y.migration_id AS id,
@@ -69,6 +82,9 @@ ON CONFLICT (migration_id) DO UPDATE SET
     started_at = EXCLUDED.started_at,
     duration = EXCLUDED.duration,
     message = EXCLUDED.message
+
+-- name: state_of
+SELECT p.state FROM public._portaldb_migration AS p WHERE p.migration_id = %(id)s
 
 -- name: state
 UPDATE public._portaldb_migration SET state = %(state)s WHERE migration_id = %(id)s
