@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from portaldb import squawk
 from portaldb.errors import EnvironmentMissingError, FindingsError, PortalError, UsageError
 from portaldb.findings import Finding
 from portaldb.layout import FOLDERS, in_checkout, sql_root
 from portaldb.source import Script, Statement, UnparsableError, read_script
+from portaldb.tree import Tree, nodes, strings
 
-Tree = dict[str, Any]
 Found = Iterator[tuple[int, str]]
 """Lines and what is wrong there."""
 
@@ -352,7 +351,7 @@ def _if_exists(file: File) -> Found:
     if file.folder == "seeds" or not file.script.transactional:
         return
     for statement in file.statements:
-        for _, node in _nodes(statement.tree):
+        for _, node in nodes(statement.tree):
             word = "IF NOT EXISTS" if node.get("if_not_exists") or node.get("skipIfNewValExists") else ""
             word = word or ("IF EXISTS" if node.get("missing_ok") else "")
             if word:
@@ -368,7 +367,7 @@ def _constraint_name(file: File) -> Found:
     """Every constraint has a name that says its table or its subject."""
     for statement in file.statements:
         table = _table_of(statement.tree)
-        for tag, node in _nodes(statement.tree):
+        for tag, node in nodes(statement.tree):
             kind = _CONSTRAINTS.get(node.get("contype", "")) if tag == "Constraint" else None
             if kind is None:
                 continue
@@ -479,24 +478,8 @@ def _allow(file: File) -> Found:
 # --- reading the parse tree -------------------------------------------------------------------------------------
 
 
-def _nodes(tree: object) -> Iterator[tuple[str, Tree]]:
-    """Yield every node below, with its name; structures that libpg_query writes without a name have ''."""
-    if isinstance(tree, list):
-        for each in tree:
-            yield from _nodes(each)
-    elif isinstance(tree, dict):
-        if len(tree) == 1 and (tag := next(iter(tree)))[:1].isupper() and isinstance(tree[tag], dict):
-            yield tag, tree[tag]
-            for value in tree[tag].values():
-                yield from _nodes(value)
-        else:
-            yield "", tree
-            for value in tree.values():
-                yield from _nodes(value)
-
-
 def _dotted(names: Sequence[Tree]) -> str:
-    return ".".join(each["String"]["sval"] for each in names)
+    return ".".join(strings(list(names)))
 
 
 def _dotted_relation(relation: Tree) -> str:
