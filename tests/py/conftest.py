@@ -1,15 +1,20 @@
 """What the tests share: a server, fresh databases on it, logins, and the command as a subprocess.
 
-The server is a throwaway cluster by default. `pytest --postgres URL` (or PORTALDB_TEST_SERVER) runs the tests
-that need a server against another one, as its superuser; tests that need none are left out then.
+The server is a throwaway cluster by default. With `pytest --postgres 17` it is PostgreSQL 17 in a container, from
+an image that is built here; with `--postgres URL` (or PORTALDB_TEST_SERVER) any other, as its superuser. Tests that
+need no server are left out then: they have run without.
 """
 
 import os
+import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,19 +23,24 @@ import pytest
 from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
+from portaldb.programs import find_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 Completed = subprocess.CompletedProcess[str]
 
 
+ENGINE_MISSING = "needs a Docker engine, and none answers here (start one, or look what 'docker info' says)"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --postgres."""
+    """Add --postgres and --pgtap."""
     parser.addoption(
         "--postgres",
-        metavar="URL",
+        metavar="17|URL",
         default=os.environ.get("PORTALDB_TEST_SERVER"),
-        help="run the tests that need a server against this one, as its superuser; default: a throwaway cluster",
+        help="the server: 17 for a container, or a superuser's URL; default: a throwaway cluster",
     )
+    parser.addoption("--pgtap", metavar="FILE", action="append", help="run these files of tests/sql alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,6 +49,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if "server" not in getattr(item, "fixturenames", ())]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@cache
+def engine_answers() -> bool:
+    """Say whether there is a Docker engine to be had."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def require_engine() -> None:
+    """Leave a test that needs Docker out where there is none, and say so; where CI runs, that is a failure."""
+    if not engine_answers():
+        if os.environ.get("CI") == "true":
+            pytest.fail(ENGINE_MISSING, pytrace=False)
+        pytest.skip(ENGINE_MISSING)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """See to the engine that a test marked `docker` needs."""
+    if item.get_closest_marker("docker"):
+        require_engine()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was not run for want of Docker: a skip must not pass for a success."""
+    without = [report for report in terminalreporter.getreports("skipped") if ENGINE_MISSING in str(report.longrepr)]
+    if without:
+        terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {ENGINE_MISSING}.", red=True)
 
 
 class MakeDatabase(Protocol):
@@ -82,10 +122,56 @@ def cluster() -> Iterator[Cluster]:
     cluster.destroy()
 
 
+@dataclass(frozen=True)
+class Container:
+    """A PostgreSQL in a container: its superuser's URL, and its name for the Docker command."""
+
+    url: str
+    name: str
+
+
+@pytest.fixture(scope="session")
+def container(request: pytest.FixtureRequest) -> Iterator[Container]:
+    """Run the image of deploy/Dockerfile for this session."""
+    require_engine()
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.container import DockerContainer
+
+    built = subprocess.run([ROOT / "scripts/postgres-image"], capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        pytest.fail(f"scripts/postgres-image could not build PostgreSQL:\n{built.stderr[-3000:]}", pytrace=False)
+    testcontainers_config.ryuk_disabled = True  # its image comes from a registry, and the end is seen to here
+    password = secrets.token_hex(16)
+    image = built.stdout.strip()
+    settings = "-c fsync=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=200"
+    with (
+        DockerContainer(image)
+        .with_exposed_ports(5432)
+        .with_env("POSTGRES_PASSWORD", password)
+        .with_command(settings) as running
+    ):
+        host, port = running.get_container_host_ip(), running.get_exposed_port(5432)
+        url = f"postgresql://postgres:{password}@{host}:{port}/postgres"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(url, connect_timeout=5).close()
+                break
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    said = b"\n".join(running.get_logs()).decode(errors="replace")
+                    pytest.fail(f"PostgreSQL in a container did not start:\n{said[-3000:]}", pytrace=False)
+                time.sleep(0.2)
+        yield Container(url, running.get_wrapped_container().name)
+
+
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> str:
     """Return the URL of a superuser in the server's maintenance database."""
     given = request.config.getoption("--postgres")
+    if given and str(given).isdigit():
+        container_url: str = request.getfixturevalue("container").url
+        return container_url
     if given:
         return str(given)
     cluster: Cluster = request.getfixturevalue("cluster")
@@ -93,8 +179,32 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
+def pg_dump(request: pytest.FixtureRequest, server: str) -> Callable[..., str]:
+    """Dump a database with the pg_dump of the server's own version: pg_dump(url, "--schema-only")."""
+
+    def dump(url: str, *options: str) -> str:
+        given = request.config.getoption("--postgres")
+        parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items()}
+        if given and str(given).isdigit():
+            name = request.getfixturevalue("container").name
+            program = ["docker", "exec", name, "pg_dump", "-U", parts["user"], "-d", parts["dbname"]]
+            environment = dict(os.environ)
+        else:
+            bindir = find_programs() if given else request.getfixturevalue("cluster").programs
+            program = [str(bindir / "pg_dump"), "-d", conninfo.make_conninfo(url, password=None)]
+            environment = clean_environment() | ({"PGPASSWORD": parts["password"]} if "password" in parts else {})
+        done = subprocess.run([*program, *options], env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.fail(f"pg_dump: {done.stderr}", pytrace=False)
+        # PostgreSQL 17.6 on writes \\restrict with a key that differs from dump to dump
+        return re.sub(r"^\\(un)?restrict .*\n", "", done.stdout, flags=re.MULTILINE)
+
+    return dump
+
+
+@pytest.fixture(scope="session")
 def portaldb() -> Portaldb:
-    """Give tests the command: `portaldb("status", "--json", database=url)` runs it."""
+    """Give tests the command; call it as `portaldb("status", "--json", database=url)`."""
 
     def run(
         *args: str,
@@ -152,19 +262,25 @@ def templates(server: str, portaldb: Portaldb) -> Iterator[Callable[[str], str]]
 
 
 @pytest.fixture
-def make_database(server: str, templates: Callable[[str], str]) -> Iterator[MakeDatabase]:
+def make_database(server: str, portaldb: Portaldb, templates: Callable[[str], str]) -> Iterator[MakeDatabase]:
     """Make databases that are dropped after the test."""
     made: list[str] = []
 
     def make(name: str | None = None, *, init: bool = True, migrate: bool = False) -> str:
         name = name or f"test_{secrets.token_hex(6)}"
         made.append(name)
-        if init or migrate:
+        url = conninfo.make_conninfo(server, dbname=name)
+        if name == "mcp_portal" and (init or migrate):
+            # pg_cron lives in the database of this name alone, so a copy would lack it
+            portaldb("init", database=url, check=True)
+            if migrate:
+                portaldb("migrate", database=url, check=True)
+        elif init or migrate:
             copy_database(server, templates("migrate" if migrate else "init"), name)
         else:
             with psycopg.connect(server, autocommit=True) as connection:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return conninfo.make_conninfo(server, dbname=name)
+        return url
 
     yield make
     for name in made:
@@ -211,15 +327,11 @@ def login(server: str, request: pytest.FixtureRequest) -> Iterator[Login]:
             name, password = f"login_{secrets.token_hex(4)}", secrets.token_hex(16)
             with psycopg.connect(server, autocommit=True) as connection:
                 connection.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} " + options).format(
-                        sql.Identifier(name), password
-                    )
+                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} " + options).format(sql.Identifier(name), password)
                 )
                 at_end.callback(drop_login, server, name)
                 if role:
-                    connection.execute(
-                        sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(name))
-                    )
+                    connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(name)))
                 # Over the network, where a password is asked for: the socket asks who the process's user is
                 host = {"host": "127.0.0.1"} if str(connection.info.host).startswith("/") else {}
             return conninfo.make_conninfo(database, user=name, password=password, **host)
