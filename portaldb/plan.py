@@ -12,6 +12,12 @@ from portaldb.findings import Finding
 from portaldb.locks import Effect, effects
 from portaldb.source import Migration, UnparsableError
 
+_HELD_BY_THE_ENGINE = ("require-lock-timeout", "require-statement-timeout")
+"""Rules of squawk that ask the file for what `migrate` sets itself."""
+
+_NOT_ABOUT_TRAFFIC = ("ban-char-field", "prefer-bigint-over-int", "prefer-identity", "prefer-text-field")
+"""Rules of squawk about taste in types: `portaldb lint` is the place for those."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -121,6 +127,7 @@ def _squawk(migration: Migration, server_version: int, notes: list[str]) -> list
             migration.script.text,
             in_transaction=migration.script.transactional,
             pg_version=f"{server_version // 10000}.0",
+            exclude=(*_HELD_BY_THE_ENGINE, *_NOT_ABOUT_TRAFFIC),
         )
     except EnvironmentMissingError as error:
         notes.append(str(error))

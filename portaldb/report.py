@@ -1,6 +1,7 @@
 """Reports for people: tables that fit a terminal, in colour only there."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from portaldb.history import CLEAN, REMEDY, Entry, State
 if TYPE_CHECKING:
     from portaldb.locks import Effect
     from portaldb.loss import Loss
-    from portaldb.plan import Plan, Size
+    from portaldb.plan import Plan, Size, Step
 
 _COLOUR = {State.APPLIED: "green", State.ADOPTED: "green", State.PENDING: "yellow", State.STARTED: "yellow"}
 
@@ -74,14 +75,13 @@ def plan(planned: "Plan", where: str, *, with_sql: bool) -> None:
     for migration in planned.migrations:
         how = "one transaction" if migration.transactional else "outside a transaction"
         out.print(Text(f"{migration.name}  ({how})", style="bold"))
-        for step in migration.steps:
-            if with_sql:
+        if with_sql:
+            for step in migration.steps:
                 out.print()
                 out.print(Text(_indent(step.sql + ";", "    "), style="dim"), soft_wrap=True)
-            for effect, size in step.effects:
-                out.print(_effect(effect, size, step.line), soft_wrap=True)
-            for warning in step.warnings:
-                out.print(Text(f"  ! squawk {warning.rule}, line {warning.line}: {warning.message}", style="yellow"))
+                _effects(out, [step])
+        else:
+            _effects(out, migration.steps)
         out.print()
     for note in planned.notes:
         out.print(Text(note, style="yellow"))
@@ -91,15 +91,28 @@ def plan(planned: "Plan", where: str, *, with_sql: bool) -> None:
         out.print(f"{where}: nothing is pending.")
 
 
-def _effect(effect: "Effect", size: "Size | None", line: int) -> Text:
+def _effects(out: Console, steps: "list[Step]") -> None:
+    """Print what statements do; a run of them that does the same thing is one line."""
+    lines = [(step.line, _effect(effect, size)) for step in steps for effect, size in step.effects]
+    for text, run in groupby(lines, key=lambda each: each[1]):
+        at = [line for line, _ in run]
+        where = f"line {at[0]}" if at[0] == at[-1] else f"lines {at[0]} to {at[-1]}"
+        out.print(Text(f"  {where}: ").append_text(text), soft_wrap=True)
+    for warning in (warning for step in steps for warning in step.warnings):
+        out.print(Text(f"  ! squawk {warning.rule}, line {warning.line}: {warning.message}", style="yellow"))
+
+
+def _effect(effect: "Effect", size: "Size | None") -> Text:
     work = [word for word, does in (("rewrites", effect.rewrites), ("scans", effect.scans)) if does]
-    text = f"  line {line}: {effect.relation or 'no table'}: {effect.lock or 'no lock'}"
+    text = f"{effect.relation or 'no table'}: {effect.lock or 'no lock'}"
+    if not effect.relation:
+        return Text(f"{text}: {effect.why}")
+    if size is None:
+        return Text(f"{text} (empty or not there yet)", style="green")
     if effect.blocks:
         text += f", blocks {effect.blocks}"
     if work:
         text += f", {' and '.join(work)} the table"
-    if size is None:
-        return Text(f"{text} (empty or not there yet)" if effect.relation else f"{text} ({effect.why})", style="green")
     rows = "never analysed" if size.rows is None else f"about {size.rows:,} rows"
     return Text(f"{text} ({rows}, {_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
 
