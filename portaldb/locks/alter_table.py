@@ -47,17 +47,15 @@ def _alter_table(node: Tree) -> Iterator[Effect]:
 
 
 _ALTER_PLAIN: dict[str, tuple[str, str, str | None]] = {
-    "AT_AddInherit": (ACCESS_EXCLUSIVE, "it becomes a child of another table", None),
-    "AT_AddOf": (ACCESS_EXCLUSIVE, "it becomes a table of a type", None),
     "AT_AlterConstraint": (ACCESS_EXCLUSIVE, "a constraint's deferrability changes", None),
     "AT_ChangeOwner": (ACCESS_EXCLUSIVE, "the owner changes", None),
     "AT_ClusterOn": (SHARE_UPDATE_EXCLUSIVE, "the index for CLUSTER is marked", None),
     "AT_ColumnDefault": (ACCESS_EXCLUSIVE, "a column's default for later rows changes", None),
     "AT_DisableRowSecurity": (ACCESS_EXCLUSIVE, "row security is switched off", None),
     "AT_DisableRule": (ACCESS_EXCLUSIVE, "a rule is switched off", None),
-    "AT_DisableTrig": (SHARE_ROW_EXCLUSIVE, "a trigger is switched off", "ban-disable-trigger"),
-    "AT_DisableTrigAll": (SHARE_ROW_EXCLUSIVE, "all triggers are switched off", "ban-disable-trigger"),
-    "AT_DisableTrigUser": (SHARE_ROW_EXCLUSIVE, "the users' triggers are switched off", "ban-disable-trigger"),
+    "AT_DisableTrig": (SHARE_ROW_EXCLUSIVE, "a trigger is switched off", None),
+    "AT_DisableTrigAll": (SHARE_ROW_EXCLUSIVE, "all triggers are switched off", None),
+    "AT_DisableTrigUser": (SHARE_ROW_EXCLUSIVE, "the users' triggers are switched off", None),
     "AT_DropCluster": (SHARE_UPDATE_EXCLUSIVE, "the mark for CLUSTER is taken away", None),
     "AT_DropColumn": (ACCESS_EXCLUSIVE, "a column is hidden; its data go, the space stays", "ban-drop-column"),
     "AT_DropExpression": (ACCESS_EXCLUSIVE, "a generated column becomes a plain one", None),
@@ -75,7 +73,7 @@ _ALTER_PLAIN: dict[str, tuple[str, str, str | None]] = {
     "AT_EnableTrigUser": (SHARE_ROW_EXCLUSIVE, "the users' triggers are switched on", None),
     "AT_ForceRowSecurity": (ACCESS_EXCLUSIVE, "row security reaches the owner", None),
     "AT_NoForceRowSecurity": (ACCESS_EXCLUSIVE, "row security no longer reaches the owner", None),
-    "AT_ReplicaIdentity": (ACCESS_EXCLUSIVE, "the replica identity changes", "ban-replica-identity"),
+    "AT_ReplicaIdentity": (ACCESS_EXCLUSIVE, "the replica identity changes", None),
     "AT_ResetOptions": (SHARE_UPDATE_EXCLUSIVE, "a column's planner setting changes", None),
     "AT_SetCompression": (ACCESS_EXCLUSIVE, "the compression of later rows changes", None),
     "AT_SetIdentity": (ACCESS_EXCLUSIVE, "an identity column's settings change", None),
@@ -120,7 +118,7 @@ def _filling(column: Tree, kinds: set[str], default: Tree | None) -> tuple[bool,
     """Say whether a new column's value must be written into every row, whether that is certain, why, and the rule."""
     kind = type_name(column.get("typeName", {}))
     if kind in SERIAL:
-        return True, True, f"{kind} numbers every row", "adding-serial-primary-key-field"
+        return True, True, f"{kind} numbers every row", "prefer-identity"
     if "CONSTR_IDENTITY" in kinds:
         return True, True, "an identity numbers every row", None
     if "CONSTR_GENERATED" in kinds:
@@ -300,6 +298,11 @@ def _inherit(name: str, command: Tree) -> Iterator[Effect]:
     yield takes(relation_name(command["def"]["RangeVar"]), SHARE_UPDATE_EXCLUSIVE, f"{name} becomes its child")
 
 
+def _of_type(name: str, command: Tree) -> Iterator[Effect]:
+    yield takes(name, ACCESS_EXCLUSIVE, "it becomes a table of a type")
+    yield takes(type_name(command["def"]["TypeName"]), ACCESS_SHARE, f"{name} becomes a table of it")
+
+
 def _no_inherit(name: str, command: Tree) -> Iterator[Effect]:
     yield takes(name, ACCESS_EXCLUSIVE, "it is no longer a child")
     yield takes(relation_name(command["def"]["RangeVar"]), ACCESS_SHARE, f"{name} is no longer its child")
@@ -309,6 +312,7 @@ _ALTER: dict[str, Callable[[str, Tree], Iterator[Effect]]] = {
     "AT_AddColumn": _add_column,
     "AT_AddConstraint": _add_constraint,
     "AT_AddInherit": _inherit,
+    "AT_AddOf": _of_type,
     "AT_AlterColumnType": _alter_type,
     "AT_AttachPartition": _attach,
     "AT_DetachPartition": _detach,

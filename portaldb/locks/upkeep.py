@@ -65,7 +65,7 @@ def _vacuum(node: Tree) -> Iterator[Effect]:
     relations = [relation_name(each["VacuumRelation"]["relation"]) for each in node.get("rels", [])]
     for name in relations or [""]:
         said = why if name else f"every table: {why}"
-        yield takes(name, lock, said, rewrites=full, scans=vacuum, rule="prefer-repack" if full else None)
+        yield takes(name, lock, said, rewrites=full, scans=vacuum)
 
 
 @handles("ClusterStmt")
@@ -77,7 +77,6 @@ def _cluster(node: Tree) -> Iterator[Effect]:
         "the table is written anew in an index's order",
         rewrites=True,
         scans=True,
-        rule="prefer-repack",
     )
 
 
