@@ -12,7 +12,9 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_limit bigint := coalesce(nullif(current_setting('portal.cleanup_limit', true), ''), '100000');
+    v_limit bigint := coalesce(
+        nullif(current_setting('portal.cleanup_limit', true), '')::bigint, 100000
+    );
     deleted_count integer;
 BEGIN
     WITH expired AS MATERIALIZED (

@@ -10,7 +10,9 @@ SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $$
 DECLARE
-    v_limit bigint := coalesce(nullif(current_setting('portal.cleanup_limit', true), ''), '100000');
+    v_limit bigint := coalesce(
+        nullif(current_setting('portal.cleanup_limit', true), '')::bigint, 100000
+    );
     deleted_count integer;
 BEGIN
     WITH expired AS MATERIALIZED (

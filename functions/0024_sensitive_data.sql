@@ -125,7 +125,7 @@ BEGIN
                 v_mac_key, 'sha512'
             )
         THEN
-            v_header := convert_from(public.base64url_decode(v_parts[1]), 'UTF8');
+            v_header := convert_from(public.base64url_decode(v_parts[1]), 'UTF8')::jsonb;
             IF v_header ->> 'alg' = 'dir'
                 AND v_header ->> 'enc' = 'A256CBC-HS512'
                 AND coalesce(v_header ->> 'ctx', 'none') = 'none'

@@ -55,13 +55,18 @@ SET LOCAL ROLE mcp_admin;
 \ir ../../migrations/0030_scheduled_jobs.rollback.sql
 RESET ROLE;
 SELECT set_eq(
-    'SELECT s.jobname FROM scheduled AS s', ARRAY['new-job'], 'a rollback unschedules its jobs and no other'
+    'SELECT s.jobname FROM scheduled AS s', ARRAY['new-job'],
+    'a rollback unschedules its jobs and no other'
 );
 
 -- The commands work as the role that pg_cron runs them as
 SET LOCAL ROLE portal_maintenance;
-SELECT lives_ok('SELECT public.cleanup_expired_sessions()', 'portal_maintenance runs cleanup-sessions');
-SELECT lives_ok('SELECT public.cleanup_old_audit_logs()', 'portal_maintenance runs cleanup-audit-logs');
+SELECT lives_ok(
+    'SELECT public.cleanup_expired_sessions()', 'portal_maintenance runs cleanup-sessions'
+);
+SELECT lives_ok(
+    'SELECT public.cleanup_old_audit_logs()', 'portal_maintenance runs cleanup-audit-logs'
+);
 SELECT lives_ok(
     'SELECT public.ensure_audit_partitions()', 'portal_maintenance runs ensure-audit-partitions'
 );

@@ -11,8 +11,8 @@ SELECT
     c.relowner,
     c.relispartition
 FROM pg_class AS c
-INNER JOIN pg_roles AS o ON o.oid = c.relowner
-INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+INNER JOIN pg_roles AS o ON c.relowner = o.oid
+INNER JOIN pg_namespace AS n ON c.relnamespace = n.oid
 WHERE n.nspname = 'public' AND o.rolname = 'mcp_admin';
 
 SELECT set_eq(
@@ -114,7 +114,8 @@ SELECT is_empty(
 -- Partitions, today's and the one that the job makes next
 SET LOCAL ROLE portal_maintenance;
 SELECT is(
-    public.ensure_audit_partitions(4, CURRENT_TIMESTAMP), 1, 'the job makes the next month''s partition'
+    public.ensure_audit_partitions(4, CURRENT_TIMESTAMP), 1,
+    'the job makes the next month''s partition'
 );
 RESET ROLE;
 SELECT is_empty(
@@ -125,7 +126,8 @@ SELECT is_empty(
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (name)
     WHERE
         i.inhparent = 'public.audit_logs'::regclass
-        AND r.rolname IN ('portal_app', 'portal_runner', 'portal_monitor', 'portal_api', 'portal_maintenance')
+        AND r.rolname LIKE 'portal\_%'
+        AND r.rolname <> 'portal_backup'
         AND has_any_column_privilege(r.oid, i.inhrelid, p.name)
     $$,
     'no role reads or writes a partition directly, not one made a moment ago either'

@@ -61,12 +61,12 @@ CREATE TEMPORARY TABLE expected (
 INSERT INTO expected
 SELECT
     t.name,
-    t.name || '_owner_access',
-    'permissive',
-    '*',
-    'mcp_admin',
-    'true',
-    'true'
+    t.name || '_owner_access' AS policy_name,
+    'permissive' AS kind,
+    '*' AS command,
+    'mcp_admin' AS role_name,
+    'true' AS using_expression,
+    'true' AS check_expression
 FROM unnest(
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
@@ -79,15 +79,15 @@ INSERT INTO expected
 SELECT
     t.table_name,
     t.policy_name,
-    'permissive',
+    'permissive' AS kind,
     t.command,
-    'portal_app',
+    'portal_app' AS role_name,
     format(
         '((%1$s >= ( SELECT public.app_admin_from() AS app_admin_from))'
         ' AND (%1$s <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))',
         t.column_name
-    ),
-    NULL
+    ) AS using_expression,
+    NULL AS check_expression
 FROM (
     VALUES
     ('users', 'users_admin_read', 'r', 'id'),

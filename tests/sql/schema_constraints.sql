@@ -8,7 +8,8 @@ CREATE TEMPORARY TABLE expected (table_name, constraint_name, definition) AS
 VALUES
 (
     'users', 'valid_role',
-    'CHECK (((role)::text = ANY (ARRAY[''super_admin''::text, ''team_admin''::text, ''standard_user''::text])))'
+    'CHECK (((role)::text = ANY (ARRAY[''super_admin''::text, ''team_admin''::text, '
+    '''standard_user''::text])))'
 ),
 (
     'users', 'users_pkey',
@@ -36,7 +37,8 @@ VALUES
 ),
 (
     'user_server_configs', 'valid_container_state',
-    'CHECK (((container_state)::text = ANY (ARRAY[''pending''::text, ''creating''::text, ''running''::text, ''stopping''::text, ''stopped''::text, ''error''::text])))'
+    'CHECK (((container_state)::text = ANY (ARRAY[''pending''::text, ''creating''::text, '
+    '''running''::text, ''stopping''::text, ''stopped''::text, ''error''::text])))'
 ),
 (
     'user_server_configs', 'user_server_configs_server_id_fkey',
@@ -72,7 +74,12 @@ VALUES
 ),
 (
     'audit_logs', 'valid_action',
-    'CHECK (((action)::text = ANY (ARRAY[''login''::text, ''logout''::text, ''server_enabled''::text, ''server_disabled''::text, ''config_updated''::text, ''config_exported''::text, ''config_imported''::text, ''bulk_enable''::text, ''bulk_disable''::text, ''user_created''::text, ''user_updated''::text, ''role_changed''::text, ''custom_server_added''::text, ''custom_server_removed''::text])))'
+    'CHECK (((action)::text = ANY (ARRAY[''login''::text, ''logout''::text, '
+    '''server_enabled''::text, ''server_disabled''::text, ''config_updated''::text, '
+    '''config_exported''::text, ''config_imported''::text, ''bulk_enable''::text, '
+    '''bulk_disable''::text, ''user_created''::text, ''user_updated''::text, '
+    '''role_changed''::text, ''custom_server_added''::text, '
+    '''custom_server_removed''::text])))'
 ),
 (
     'audit_logs', 'audit_logs_user_id_fkey',
@@ -134,7 +141,8 @@ SELECT throws_ok(
     '23514', NULL, 'valid_role refuses a role that is none of the three'
 );
 SELECT lives_ok(
-    $$UPDATE public.users SET role = r FROM unnest(ARRAY['super_admin', 'team_admin', 'standard_user']) AS r
+    $$UPDATE public.users SET role = r
+    FROM unnest(ARRAY['super_admin', 'team_admin', 'standard_user']) AS r
     WHERE azure_oid = 'alpha'$$,
     'valid_role takes the three roles'
 );
@@ -164,11 +172,13 @@ SELECT throws_ok(
     '23514', NULL, 'valid_catalog_type refuses a type that is neither predefined nor custom'
 );
 SELECT throws_ok(
-    $$INSERT INTO public.mcp_servers (name, image, catalog_type) VALUES ('alpha-tool', 'x', 'custom')$$,
+    $$INSERT INTO public.mcp_servers (name, image, catalog_type)
+    VALUES ('alpha-tool', 'x', 'custom')$$,
     '23505', NULL, 'unique_server_name refuses a name twice within a type'
 );
 SELECT lives_ok(
-    $$INSERT INTO public.mcp_servers (name, image, catalog_type) VALUES ('alpha-tool', 'x', 'predefined')$$,
+    $$INSERT INTO public.mcp_servers (name, image, catalog_type)
+    VALUES ('alpha-tool', 'x', 'predefined')$$,
     'unique_server_name takes a name once in each type'
 );
 SELECT throws_ok(
@@ -176,7 +186,8 @@ SELECT throws_ok(
     '23502', NULL, 'a server without an image is refused'
 );
 SELECT throws_ok(
-    $$INSERT INTO public.mcp_servers (name, image, created_by) VALUES ('x', 'x', public.uuid_generate_v4())$$,
+    $$INSERT INTO public.mcp_servers (name, image, created_by)
+    VALUES ('x', 'x', public.uuid_generate_v4())$$,
     '23503', NULL, 'mcp_servers_created_by_fkey refuses a maker who is no user'
 );
 
@@ -250,14 +261,18 @@ SELECT throws_ok(
 INSERT INTO public.users (id, azure_oid, email)
 VALUES ('c0000000-0000-0000-0000-000000000001', 'gamma', 'gamma@example.org');
 INSERT INTO public.user_server_configs (user_id, server_id)
-SELECT 'c0000000-0000-0000-0000-000000000001', s.id FROM public.mcp_servers AS s LIMIT 1;
+VALUES ('c0000000-0000-0000-0000-000000000001', '0b000000-0000-0000-0000-000000000001');
 INSERT INTO public.user_sessions (user_id, session_token, expires_at)
 VALUES ('c0000000-0000-0000-0000-000000000001', 'gamma', 'infinity');
 DELETE FROM public.users WHERE azure_oid = 'gamma';
 SELECT is_empty(
-    $$SELECT 1 FROM public.user_server_configs WHERE user_id = 'c0000000-0000-0000-0000-000000000001'
+    $$
+    SELECT 1 FROM public.user_server_configs
+    WHERE user_id = 'c0000000-0000-0000-0000-000000000001'
     UNION ALL
-    SELECT 1 FROM public.user_sessions WHERE user_id = 'c0000000-0000-0000-0000-000000000001'$$,
+    SELECT 1 FROM public.user_sessions
+    WHERE user_id = 'c0000000-0000-0000-0000-000000000001'
+    $$,
     'a user''s configurations and sessions go with the user'
 );
 INSERT INTO public.audit_logs (action, user_id)

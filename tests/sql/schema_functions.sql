@@ -78,7 +78,17 @@ VALUES
 );
 
 CREATE TEMPORARY VIEW ours AS
-SELECT p.*
+SELECT
+    p.oid,
+    p.proname,
+    p.prolang,
+    p.prorettype,
+    p.proowner,
+    p.prosecdef,
+    p.provolatile,
+    p.proconfig,
+    p.proacl,
+    p.prosqlbody
 FROM pg_proc AS p
 WHERE
     p.pronamespace = 'public'::regnamespace

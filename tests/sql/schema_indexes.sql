@@ -1,4 +1,4 @@
--- Every index of the spec, the redundant ones too, and ours; on every partition what is on its parent.
+-- Every index of the spec, the redundant ones too, and ours; a partition has those of its parent.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(3);
@@ -56,7 +56,8 @@ VALUES
 ),
 (
     'idx_running_containers',
-    'ON public.user_server_configs USING btree (container_state) WHERE ((container_state)::text = ''running''::text)'
+    'ON public.user_server_configs USING btree (container_state) '
+    'WHERE ((container_state)::text = ''running''::text)'
 ),
 (
     'idx_user_configs_container_state',

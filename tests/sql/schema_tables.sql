@@ -1,4 +1,4 @@
--- The seven tables of the spec and the job registry, column by column: type, nullability, default, comment.
+-- The seven tables of the spec and the job registry, column by column, and that each is explained.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(6);
@@ -39,7 +39,10 @@ VALUES
 ('mcp_servers', 3, 'display_name', 'character varying(255)', false, NULL),
 ('mcp_servers', 4, 'description', 'text', false, NULL),
 ('mcp_servers', 5, 'image', 'character varying(500)', true, NULL),
-('mcp_servers', 6, 'catalog_type', 'character varying(50)', true, '''predefined''::character varying'),
+(
+    'mcp_servers', 6, 'catalog_type', 'character varying(50)', true,
+    '''predefined''::character varying'
+),
 ('mcp_servers', 7, 'category', 'character varying(100)', false, NULL),
 ('mcp_servers', 8, 'tags', 'text[]', false, NULL),
 ('mcp_servers', 9, 'metadata', 'jsonb', false, '''{}''::jsonb'),
@@ -108,11 +111,11 @@ SELECT
     a.attnum::integer AS position,
     a.attname::text AS column_name,
     format_type(a.atttypid, a.atttypmod) AS type,
-    a.attnotnull AS required,
+    a.attnotnull::boolean AS required,
     pg_get_expr(d.adbin, d.adrelid) AS value
 FROM pg_class AS c
-INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
-LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+INNER JOIN pg_attribute AS a ON c.oid = a.attrelid
+LEFT JOIN pg_attrdef AS d ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE
     c.relnamespace = 'public'::regnamespace
     AND c.relname IN (SELECT e.table_name FROM expected AS e)

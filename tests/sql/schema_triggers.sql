@@ -38,7 +38,8 @@ SELECT is_empty(
     'a new row has the time of its transaction'
 );
 SELECT lives_ok(
-    $$UPDATE public.users SET display_name = 'A', updated_at = '2001-01-01' WHERE azure_oid = 'alpha'$$,
+    $$UPDATE public.users SET display_name = 'A', updated_at = '2001-01-01'
+    WHERE azure_oid = 'alpha'$$,
     'an update may say any updated_at'
 );
 SELECT is_empty(

@@ -1,4 +1,4 @@
--- The two views of the spec and the three for monitoring: columns, types, whose rights they read with.
+-- The two views of the spec and the three for monitoring: columns, types, whose rights they use.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(5);

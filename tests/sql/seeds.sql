@@ -1,4 +1,4 @@
--- The four predefined servers are there as the spec has them, and a second run of the seed changes nothing.
+-- The four predefined servers are as the spec has them, and a second run changes nothing.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(3);
