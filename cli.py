@@ -6,15 +6,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from portaldb import __version__
 from portaldb.errors import FindingsError, PortalError
-
-if TYPE_CHECKING:
-    from portaldb import cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -349,67 +346,67 @@ def _wrapped(sentence: str) -> None:
     click.echo(click.wrap_text(sentence, width=min(100, shutil.get_terminal_size().columns)))
 
 
-def _running(found: "cluster.Cluster") -> str:
-    return f"PostgreSQL {found.major()} is running on port {found.port}, with its socket in {found.socket}."
+docker_option = click.option("--docker", is_flag=True, help="In a container, where PostgreSQL is not installed.")
 
 
 @dev.command("start")
-def dev_start() -> None:
-    """Start the private cluster; the first time, make it.
+@docker_option
+def dev_start(docker: bool) -> None:
+    """Start the private PostgreSQL; the first time, make it.
 
     \b
     Example:  portaldb dev start && portaldb init && portaldb migrate
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    click.echo(_running(cluster.start(_wrapped)))
+    click.echo(dev.start(_wrapped, docker=docker))
 
 
 @dev.command("stop")
 def dev_stop() -> None:
-    """Stop the private cluster; its data stays.
+    """Stop the private PostgreSQL; its data stays.
 
     \b
     Example:  portaldb dev stop
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    click.echo("Stopped; the data is kept." if cluster.stop() else "It was not running.")
+    click.echo(dev.stop())
 
 
 @dev.command("status")
 @json_option
 def dev_status(as_json: bool) -> None:
-    """Show whether the private cluster runs, and where.
+    """Show whether the private PostgreSQL runs, and where.
 
     The exit code is 1 when it does not run.
 
     \b
     Example:  portaldb dev status
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    found = cluster.find()
+    found = dev.report()
     if as_json:
-        emit_json(cluster.report(found))
-    elif found and found.running():
-        click.echo(f"{_running(found)}\nData: {found.data}\nLog:  {found.log}\nURL:  {found.url()}")
-    if not (found and found.running()):
-        raise FindingsError("" if as_json else "The private cluster is not running. Start it with: portaldb dev start")
+        emit_json(found)
+    elif found["running"]:
+        click.echo("\n".join(f"{name:<10} {value}" for name, value in found.items()))
+    if not found["running"]:
+        raise FindingsError("" if as_json else "PostgreSQL is not running here. Start it with: portaldb dev start")
 
 
 @dev.command("url")
 @click.option("--user", default="postgres", show_default=True, help="The role to log in as.")
 @click.option("--dbname", default="mcp_portal", show_default=True, help="The database.")
 def dev_url(user: str, dbname: str) -> None:
-    """Print the private cluster's URL; it holds no password.
+    """Print the private PostgreSQL's URL; it holds no password.
 
     \b
     Example:  pg_dump --schema-only "$(portaldb dev url)"
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    click.echo(cluster.require().url(dbname, user))
+    click.echo(dev.url(dbname, user))
 
 
 @dev.command("psql", context_settings={"ignore_unknown_options": True})
@@ -417,31 +414,30 @@ def dev_url(user: str, dbname: str) -> None:
 @click.option("--dbname", default="mcp_portal", show_default=True, help="The database.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dev_psql(user: str, dbname: str, arguments: tuple[str, ...]) -> None:
-    """Open psql on the private cluster; ARGUMENTS are handed to it.
+    """Open psql on the private PostgreSQL; ARGUMENTS are handed to it.
 
     \b
     Example:  portaldb dev psql --user mcp_admin -c '\\dt'
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    found = cluster.require()
-    os.execv(found.programs / "psql", ["psql", found.url(dbname, user), *arguments])  # noqa: S606 - psql takes over
+    dev.psql(dbname, user, arguments)
 
 
 @dev.command("reset")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def dev_reset(yes: bool) -> None:
-    """Remove the private cluster and all in it, and start an empty one.
+@docker_option
+def dev_reset(yes: bool, docker: bool) -> None:
+    """Remove the private PostgreSQL and all in it, and start an empty one.
 
     \b
     Example:  portaldb dev reset --yes && portaldb init && portaldb migrate
     """
-    from portaldb import cluster
+    from portaldb import dev
 
-    found = cluster.find()
-    if found and not yes:
-        click.confirm(f"Every database in {found.base} will be lost. Go on?", abort=True)
-    click.echo(_running(cluster.reset(_wrapped)))
+    if dev.exists() and not yes:
+        click.confirm("Every database in the private PostgreSQL will be lost. Go on?", abort=True)
+    click.echo(dev.reset(_wrapped, docker=docker))
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ if [ ! -d "$data" ]; then
     # Beside its place first, so that a container that is killed here starts over
     rm -rf "$volume/new"
     initdb -D "$volume/new" -U postgres -E UTF8 --locale=en_US.utf8 --lc-messages=C --data-checksums \
-        --auth-local=peer --auth-host=scram-sha-256 --pwfile="$password" --no-instructions
+        --auth-local=trust --auth-host=scram-sha-256 --pwfile="$password" --no-instructions
     rm "$password"
     echo "host all all all scram-sha-256" >>"$volume/new/pg_hba.conf"
     echo "include '/usr/local/share/mcp_portal/postgresql.conf'" >>"$volume/new/postgresql.conf"

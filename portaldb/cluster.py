@@ -17,9 +17,10 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from portaldb import layout
@@ -31,7 +32,7 @@ from portaldb.errors import (
     RightsError,
     UsageError,
 )
-from portaldb.machine import fit, settings_of, this_machine
+from portaldb.machine import fit, settings_of, this_machine, told
 from portaldb.programs import find_programs, identity, run
 
 DATABASE = "mcp_portal"
@@ -134,7 +135,7 @@ class Cluster:
         _write(fresh / "conf.d/90-yours.conf", "# Your settings: kept as they are, and read last.\n", uid, gid)
         _write(fresh / "pg_hba.conf", _HBA, uid, gid)  # initdb's know no map
         fresh.rename(base / "data")
-        return cls(base, _socket_folder(base, uid), _free_port(), programs, uid, throwaway)
+        return cls(base, _socket_folder(base, uid), free_port(), programs, uid, throwaway)
 
     @classmethod
     def create_throwaway(cls, say: Say = _silent, *, durable: bool = False) -> "Cluster":
@@ -166,7 +167,7 @@ class Cluster:
         cluster = self
         for _attempt in range(3):
             if not _is_free(cluster.port):
-                taken, cluster = cluster.port, replace(cluster, port=_free_port())
+                taken, cluster = cluster.port, replace(cluster, port=free_port())
                 say(f"Port {taken} was taken by another program: the cluster has port {cluster.port} now.")
             cluster._configure(say)
             before = cluster._rotate_log()
@@ -237,8 +238,7 @@ class Cluster:
             lowered = fit(settings_of(spec), this_machine(self.base))
             fitted = "".join(f"{one.name} = {one.fits}  # not {one.asked}: {one.why}\n" for one in lowered)
             if lowered:
-                told = ", ".join(f"{one.name} {one.fits} (not {one.asked}: {one.why})" for one in lowered)
-                say(f"Fitted to this machine: {told}.")
+                say(told(lowered))
         listen = _LISTEN.format(port=self.port, folder=str(self.socket).replace("'", "''"))
         users = {"root", pwd.getpwuid(self.uid).pw_name, _name_of(layout.sql_root().stat().st_uid)}
         ident = "".join(f'portaldb  "{user}"  "{role}"\n' for user in sorted(users) for role in ROLES)
@@ -388,7 +388,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a free port of PORTS, beginning where another process hardly does, or else any that is free."""
     first = os.getpid() % len(PORTS)
     tried: list[int] = [*PORTS[first:], *PORTS[:first]]
@@ -406,7 +406,7 @@ def _fits_socket(base: Path) -> bool:
 
 def _socket_folder(base: Path, uid: int) -> Path:
     """Return the socket's folder: in the cluster's, or beside all others where that path would be too long."""
-    return base / "run" if _fits_socket(base) else Path(f"/tmp/portaldb-{uid}-{_hash(base)}")  # noqa: S108 - see below
+    return base / "run" if _fits_socket(base) else Path(f"/tmp/portaldb-{uid}-{path_hash(base)}")  # noqa: S108 - see below
 
 
 def _make_socket_folder(folder: Path, uid: int, gid: int) -> None:
@@ -422,7 +422,8 @@ def _make_socket_folder(folder: Path, uid: int, gid: int) -> None:
         )
 
 
-def _hash(path: Path) -> str:
+def path_hash(path: Path) -> str:
+    """Return a short name for a path."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
@@ -439,22 +440,43 @@ def home() -> Path:
     return layout.sql_root() / ".portaldb"
 
 
+def read_state() -> dict[str, Any]:
+    """Return what is remembered of the checkout's PostgreSQL: nothing, a cluster, or a container's port."""
+    try:
+        state = json.loads((home() / "cluster.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_state(state: Mapping[str, Any]) -> None:
+    """Remember that, whole or not at all."""
+    folder = home()
+    owner = folder.parent.stat()
+    fresh = folder / "cluster.json.new"
+    fresh.write_text(json.dumps(state) + "\n")
+    fresh.chmod(0o644)
+    _give(fresh, owner.st_uid, owner.st_gid)
+    fresh.replace(folder / "cluster.json")
+
+
 def find() -> Cluster | None:
     """Return the checkout's cluster, None when none was made. Reads one small file and starts nothing."""
-    folder = home()
+    folder, state = home(), read_state()
     try:
-        state = json.loads((folder / "cluster.json").read_text())
         base = Path(state["base"] or folder / "pg")
         socket = Path(state["socket"] or base / "run")
         return Cluster(base, socket, int(state["port"]), Path(state["programs"]), int(state["uid"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def default_url(dbname: str = DATABASE) -> str | None:
-    """Return the URL of the checkout's running cluster, None when there is none. Costs one small read."""
+    """Return the URL of the checkout's running PostgreSQL, None when there is none. Costs one small read."""
     if not layout.in_checkout():
         return None
+    if port := read_state().get("container_port"):
+        return container_url(int(port), dbname)
     cluster = find()
     if cluster is None or not (cluster.socket / f".s.PGSQL.{cluster.port}").exists():
         return None
@@ -464,19 +486,10 @@ def default_url(dbname: str = DATABASE) -> str | None:
     return cluster.url(dbname)
 
 
-def report(cluster: Cluster | None) -> dict[str, object]:
-    """Return what there is to know of the checkout's cluster, for a report."""
-    if cluster is None:
-        return {"running": False, "url": None}
-    return {
-        "running": cluster.running(),
-        "url": cluster.url(),
-        "major": cluster.major(),
-        "port": cluster.port,
-        "socket": str(cluster.socket),
-        "data": str(cluster.data),
-        "log": str(cluster.log),
-    }
+def container_url(port: int, dbname: str = DATABASE, user: str = SUPERUSER) -> str:
+    """Return the URL of a database in the checkout's container; it names the file that holds the password."""
+    passfile = quote(str(home() / "pgpass"), safe="")
+    return f"postgresql://{quote(user, safe='')}@127.0.0.1:{port}/{quote(dbname, safe='')}?passfile={passfile}"
 
 
 def require() -> Cluster:
@@ -491,7 +504,7 @@ def require() -> Cluster:
 def start(say: Say = _silent) -> Cluster:
     """Start the checkout's cluster, made first if there is none; one that runs is left alone."""
     folder = home()
-    with _locked(folder):
+    with locked():
         cluster = find()
         if cluster is None or not (cluster.data / "PG_VERSION").exists():
             cluster = _make(folder, say)
@@ -506,7 +519,7 @@ def start(say: Say = _silent) -> Cluster:
 
 def stop() -> bool:
     """Stop the checkout's cluster; return False when it did not run."""
-    with _locked(home()):
+    with locked():
         cluster = find()
         return cluster is not None and cluster.stop()
 
@@ -514,7 +527,7 @@ def stop() -> bool:
 def reset(say: Say = _silent) -> Cluster:
     """Remove the checkout's cluster with everything in it, and start a new, empty one."""
     folder = home()
-    with _locked(folder):
+    with locked():
         if cluster := find():
             cluster.destroy()
             (folder / "cluster.json").unlink(missing_ok=True)
@@ -530,7 +543,7 @@ def _make(folder: Path, say: Say) -> Cluster:
     say(f"Found a cluster that was made before in {base}.")
     uid = base.stat().st_uid
     programs = find_programs(int((base / "data/PG_VERSION").read_text()))
-    return Cluster(base, _socket_folder(base, uid), _free_port(), programs, uid)
+    return Cluster(base, _socket_folder(base, uid), free_port(), programs, uid)
 
 
 def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
@@ -545,7 +558,7 @@ def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
         return base
     with contextlib.suppress(OSError):
         base.rmdir()
-    other = Path("/var/lib/portaldb", _hash(folder))
+    other = Path("/var/lib/portaldb", path_hash(folder))
     if inside:
         say(f"The cluster lies in {other}: the path of a socket in the checkout would be too long.")
     else:
@@ -554,8 +567,9 @@ def _place(folder: Path, owner: pwd.struct_passwd, say: Say) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep others off the checkout's cluster; the lock goes with the process, so a killed one leaves none."""
+def locked() -> Iterator[None]:
+    """Keep others off the checkout's PostgreSQL; the lock goes with the process, so a killed one leaves none."""
+    folder = home()
     owner = folder.parent.stat()
     folder.mkdir(exist_ok=True)
     _give(folder, owner.st_uid, owner.st_gid)
@@ -566,17 +580,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remember(folder: Path, cluster: Cluster) -> None:
-    """Write what `find` reads, whole or not at all; paths in the checkout are left out, so that it can move."""
-    state = {
-        "port": cluster.port,
-        "base": "" if cluster.base == folder / "pg" else str(cluster.base),
-        "socket": "" if cluster.socket == cluster.base / "run" else str(cluster.socket),
-        "programs": str(cluster.programs),
-        "uid": cluster.uid,
-    }
-    owner = folder.parent.stat()
-    fresh = folder / "cluster.json.new"
-    fresh.write_text(json.dumps(state) + "\n")
-    fresh.chmod(0o644)
-    _give(fresh, owner.st_uid, owner.st_gid)
-    fresh.replace(folder / "cluster.json")
+    """Remember a cluster; paths in the checkout are left out, so that it can move."""
+    write_state(
+        {
+            "port": cluster.port,
+            "base": "" if cluster.base == folder / "pg" else str(cluster.base),
+            "socket": "" if cluster.socket == cluster.base / "run" else str(cluster.socket),
+            "programs": str(cluster.programs),
+            "uid": cluster.uid,
+        }
+    )

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,12 @@ def fit(settings: Mapping[str, str], machine: Machine) -> list[Fitted]:
             fits = f"{max(32, limit // 2**20)}MB" if unit else str(limit)
             fitted.append(Fitted(name, asked, fits, why))
     return fitted
+
+
+def told(fitted: Sequence[Fitted]) -> str:
+    """Say in a sentence what was lowered."""
+    parts = ", ".join(f"{one.name} {one.fits} (not {one.asked}: {one.why})" for one in fitted)
+    return f"Fitted to this machine: {parts}."
 
 
 def _size(count: int) -> str:
