@@ -104,15 +104,16 @@ def _effects(out: Console, steps: "list[Step]") -> None:
 
 def _effect(effect: "Effect", size: "Size | None") -> Text:
     work = [word for word, does in (("rewrites", effect.rewrites), ("scans", effect.scans)) if does]
-    text = f"{effect.relation or 'no table'}: {effect.lock or 'no lock'}"
     if not effect.relation:
-        return Text(f"{text}: {effect.why}")
+        # No lock at all, or one on relations that the statement does not name: `why` says which.
+        return Text(f"{effect.lock or 'no lock'}: {effect.why}", style="yellow" if effect.lock else "")
+    text = f"{effect.relation}: {effect.lock or 'no lock'}"
     if size is None:
         return Text(f"{text} (empty or not there yet)", style="green")
     if effect.blocks:
         text += f", blocks {effect.blocks}"
     if work:
-        text += f", {' and '.join(work)} the table"
+        text += f", {'' if effect.certain else 'perhaps '}{' and '.join(work)} the table"
     rows = "never analysed" if size.rows is None else f"about {size.rows:,} rows"
     return Text(f"{text} ({rows}, {_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
 
