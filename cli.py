@@ -332,6 +332,72 @@ def lint(paths: tuple[Path, ...], tools: tuple[str, ...], as_json: bool) -> None
         click.echo(closing)
 
 
+@cli.command()
+@database_option
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out what is meant to be: a thing as the report names it, * for any text. May be repeated.",
+)
+@json_option
+def drift(database: str | None, ignore: tuple[str, ...], as_json: bool) -> None:
+    """Compare the live catalog with what the migrations make: both ways, to the last grant.
+
+    Any login will do: it reads the catalog and writes nothing. Migrations that are pending are left out.
+    The exit code is 1 when anything is missing, extra or different.
+
+    \b
+    Example:  portaldb drift --ignore 'grant CONNECT on database to exporter'
+    """
+    from portaldb import database as db
+    from portaldb import drift as work
+    from portaldb import drift_report
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb drift") as connection, db.reading(connection):
+        outcome = work.look(connection, read(sql_root()), ignore)
+    if as_json:
+        emit_json(outcome.as_dict())
+    else:
+        drift_report.show(outcome, db.describe(url))
+    if outcome.differences:
+        raise FindingsError("" if as_json else drift_report.advice(outcome))
+
+
+@cli.command(hidden=True)
+@database_option
+@click.option("--write", is_flag=True, help="Write the file where it is not current.")
+def manifest(database: str | None, write: bool) -> None:
+    """Check that the shipped list of what the migrations make is current; with --write, make it.
+
+    It applies every migration to a database of its own on the server, which it drops; the server's major version
+    is the one that the list is for. Needs a superuser.
+
+    \b
+    Example:  portaldb manifest --write
+    """
+    from portaldb import database as db
+    from portaldb import manifest as work
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    fresh, path, current = work.current(db.resolve(database), read(sql_root()), _say)
+    if not current and write:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(work.render(fresh), encoding="utf-8")
+        click.echo(f"Written: {path.name}, {len(fresh.entries)} things from {len(fresh.migrations)} migrations.")
+    elif not current:
+        raise FindingsError(
+            f"portaldb/manifests/{path.name} is not what the migrations make on PostgreSQL {fresh.major}. "
+            "Make it anew with: portaldb manifest --write"
+        )
+    else:
+        click.echo(f"Current: {path.name}, {len(fresh.entries)} things from {len(fresh.migrations)} migrations.")
+
+
 @cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.
