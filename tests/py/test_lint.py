@@ -14,6 +14,7 @@ from conftest import ROOT, Portaldb
 from portaldb import lint, squawk
 from portaldb.errors import EnvironmentMissingError, FindingsError, UsageError
 from portaldb.layout import FOLDERS
+from portaldb.rules import RULES
 
 HEADER = "-- What it is for.\n-- depends: 0001_first\n\n"
 TABLE = (
@@ -288,8 +289,8 @@ def test_lint_rules_are_all_tested_and_documented() -> None:
     """No rule is without a case here and a row in docs/lint.md, and the page names no rule that is not there."""
     page = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
     section = page.split("## Our own rules")[1].split("###")[0]
-    assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)) == set(lint.RULES)
-    assert {case.rule for case in CASES.values()} == set(lint.RULES)
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)) == set(RULES)
+    assert {case.rule for case in CASES.values()} == set(RULES)
 
 
 def test_lint_squawk_exclusions_are_all_documented() -> None:
@@ -341,6 +342,13 @@ def test_lint_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
         lint.run([tmp_path / "nothing.sql"])
     with pytest.raises(UsageError):
         lint.run([tmp_path])
+
+
+def test_lint_of_an_installed_package_wants_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SQL inside a wheel is nobody's to mend: a path must be named."""
+    monkeypatch.setattr(lint, "in_checkout", lambda: False)
+    with pytest.raises(UsageError, match="Name the files"):
+        lint.run()
 
 
 def test_lint_missing_tool_is_told_after_our_own_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
