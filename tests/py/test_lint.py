@@ -316,8 +316,8 @@ def test_lint_file_that_is_not_text_is_told(tmp_path: Path) -> None:
 
 
 def test_lint_this_tree_is_clean(portaldb: Portaldb) -> None:
-    """The SQL of this tree has no finding, by any of the three tools."""
-    done = portaldb("lint")
+    """The SQL of this tree has no finding; sqlfluff's half, which is slow, is a step of scripts/test."""
+    done = portaldb("lint", "--tool", "portaldb", "--tool", "squawk")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("Clean: ")
 
