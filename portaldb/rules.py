@@ -394,16 +394,16 @@ def _object_name(file: File) -> Found:
 def _definer_search_path(file: File) -> Found:
     """SECURITY DEFINER pins its search path, or has a body whose names are resolved when it is created."""
     for statement in file.statements:
-        node = statement.tree.get("CreateFunctionStmt")
-        if node is None:
-            continue
-        options = [each["DefElem"] for each in node.get("options", [])]
+        made, changed = statement.tree.get("CreateFunctionStmt"), statement.tree.get("AlterFunctionStmt")
+        node = made or changed or {}
+        options = [each["DefElem"] for each in node.get("options", node.get("actions", []))]
         definer = any(each["defname"] == "security" and each["arg"]["Boolean"].get("boolval") for each in options)
         if definer and "sql_body" not in node and _search_path(options) != ["pg_catalog", "pg_temp"]:
+            name = _dotted(node["funcname"] if made else node["func"]["objname"])
             yield (
                 statement.line,
-                f"{_dotted(node['funcname'])} is SECURITY DEFINER and a caller's search path decides what its names "
-                "mean. Add SET search_path = pg_catalog, pg_temp, or write the body as BEGIN ATOMIC.",
+                f"{name} is SECURITY DEFINER and a caller's search path decides what its names mean. Add SET "
+                "search_path = pg_catalog, pg_temp, or write the body as BEGIN ATOMIC.",
             )
 
 

@@ -205,6 +205,11 @@ CASES = {
         under(DEFINER.format("SET search_path = pg_catalog")),
         under("CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER BEGIN ATOMIC SELECT 1; END;\n"),
     ),
+    "definer, later": Case(
+        "definer-search-path",
+        under("ALTER FUNCTION public.f() SECURITY DEFINER;\n"),
+        under("ALTER FUNCTION public.f() SECURITY DEFINER SET search_path = pg_catalog, pg_temp;\n"),
+    ),
     "open table": Case("row-security", under(TABLE.replace("ENABLE", "DISABLE")), under(TABLE), line=4),
     "unforced table": Case(
         "row-security",
