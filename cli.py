@@ -523,10 +523,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.secho("Interrupted. What was unfinished was rolled back; the same command goes on from there.", err=True)
         code = 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`portaldb plan | head`): nothing more to say, and no traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+    except SystemExit as stop:
+        # So click ends what nobody reads any more (`portaldb plan | head`): with 1, which is a finding's code here.
+        code = 141 if stop.code else 0
     except Exception as error:
         # A server's error that no command foresaw reads as one paragraph too; a bug of ours shows its traceback.
         if not type(error).__module__.startswith("psycopg"):

@@ -1,0 +1,88 @@
+"""Write docs/commands.md and the table of docs/exit-codes.md from the command and its errors.
+
+Run it after a change of cli.py or portaldb/errors.py: python scripts/reference.py
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cli import cli  # noqa: E402 - the checkout's own, wherever this is run from
+from portaldb import errors  # noqa: E402
+
+WIDTH = 100
+BEGIN, END = "<!-- codes: begin -->", "<!-- codes: end -->"
+
+INTRODUCTION = """\
+# Commands
+
+What `--help` says, command by command. This page is made from it (`python scripts/reference.py`): change `cli.py`.
+
+Every command that talks to a server finds it by `--database`, else by `DATABASE_URL`, else by libpq's own `PG*`
+variables and service files, else it is the private cluster of the checkout, if that runs. Progress and warnings go to
+standard error, the report alone to standard output. Exit codes: [exit-codes.md](exit-codes.md).
+"""
+
+OTHER_CODES = {
+    0: "Done, or there was nothing to do.",
+    2: "The command line cannot be understood: an unknown command, option or value.",
+    130: "Interrupted (Ctrl-C). What was unfinished was rolled back; the same command goes on from there.",
+    141: "The reader of the output went away, as `head` does when it has seen enough.",
+}
+"""The exit codes that no error class has, and what 2 means to the command line itself."""
+
+
+def contexts(command: click.Command = cli, parent: click.Context | None = None) -> Iterator[click.Context]:
+    """Return a context for every command, groups before what they hold; its path is what a person types."""
+    name = command.name if parent else "portaldb"
+    context = click.Context(command, parent, name, terminal_width=WIDTH, **command.context_settings)
+    yield context
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            if not inner.hidden:
+                yield from contexts(inner, context)
+
+
+def commands_page() -> str:
+    """Return docs/commands.md."""
+    parts = [INTRODUCTION]
+    for context in contexts():
+        parts.append(f"## {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def codes() -> dict[int, str]:
+    """Return what each exit code means, in the words of the class that carries it."""
+    found = dict(OTHER_CODES)
+    for each in vars(errors).values():
+        if isinstance(each, type) and issubclass(each, errors.PortalError):
+            said = re.sub(r" \(exit code \d+\)", "", (each.__doc__ or "").strip().splitlines()[0])
+            found[each.exit_code] = f"{found[each.exit_code]} {said}" if each.exit_code in found else said
+    return dict(sorted(found.items()))
+
+
+def codes_page(page: str) -> str:
+    """Return docs/exit-codes.md with its table made anew."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in codes().items()]
+    table = "\n".join(["| code | what happened |", "|---:|---|", *rows])
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page, flags=re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Return both pages as they should be."""
+    codes_path = ROOT / "docs/exit-codes.md"
+    return {
+        ROOT / "docs/commands.md": commands_page(),
+        codes_path: codes_page(codes_path.read_text(encoding="utf-8")),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
