@@ -62,7 +62,7 @@ def _comment(node: Tree) -> Iterator[Effect]:
     elif kind in RELATIONS:
         yield takes(quoted(names), SHARE_UPDATE_EXCLUSIVE, "it is described")
     else:
-        yield takes("", NO_LOCK, f"{words} is described")
+        yield takes("", NO_LOCK, f"the {words} is described")
 
 
 @handles("CreatePublicationStmt", "AlterPublicationStmt")

@@ -92,7 +92,7 @@ def _call(node: Tree) -> Iterator[Effect]:
 
 @handles("ExecuteStmt")
 def _execute(node: Tree) -> Iterator[Effect]:
-    yield unknown(f"EXECUTE runs the prepared statement {node['name']}")
+    yield unknown(f"the prepared statement {node['name']} runs")
 
 
 @handles("CreateExtensionStmt", "AlterExtensionStmt")

@@ -122,9 +122,13 @@ def options_on(options: list[Tree]) -> set[str]:
 def object_words(kind: str) -> str:
     """Set a kind of object as words: OBJECT_FOREIGN_TABLE is 'foreign table'."""
     words = {
-        "OBJECT_TABCONSTRAINT": "constraint",
         "OBJECT_DOMCONSTRAINT": "constraint",
+        "OBJECT_LARGEOBJECT": "large object",
         "OBJECT_MATVIEW": "materialized view",
+        "OBJECT_OPCLASS": "operator class",
+        "OBJECT_OPFAMILY": "operator family",
+        "OBJECT_STATISTIC_EXT": "statistics object",
+        "OBJECT_TABCONSTRAINT": "constraint",
     }
     return words.get(kind, kind.removeprefix("OBJECT_").lower().replace("_", " "))
 

@@ -1,6 +1,7 @@
 """Queries: the tables they name, and the functions that may do anything."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from portaldb.locks.dispatch import HANDLERS, Handler, handles, read
 from portaldb.locks.effect import ACCESS_SHARE, NO_LOCK, ROW_EXCLUSIVE, ROW_SHARE, Effect, created, takes, unknown
@@ -23,10 +24,11 @@ HANDLERS.update({kind: _statement(kind) for kind in ("SelectStmt", *_WRITES)})
 def query(tree: object, *, calls: bool = True) -> Iterator[Effect]:
     """Yield what a query, or an expression, does to the tables it names.
 
-    With `calls` it runs now, and a function that may do anything is told.
+    With `calls` it runs now, and a function that may do anything is told; without, it is kept to run later.
     """
     names = {node["ctename"] for tag, node in nodes(tree) if tag == "CommonTableExpr"}
-    yield from _visit(tree, names, calls=calls)
+    for effect in _visit(tree, names, calls=calls):
+        yield effect if calls else replace(effect, why="a definition that is kept names it", scans=False)
 
 
 def _visit(tree: object, with_names: set[str], *, calls: bool) -> Iterator[Effect]:
@@ -45,6 +47,8 @@ def _visit(tree: object, with_names: set[str], *, calls: bool) -> Iterator[Effec
             yield _written(key, value)
             rest = {name: part for name, part in value.items() if name != "relation"}
             yield from _visit(rest, with_names, calls=calls)
+        elif key == "ExecuteStmt":
+            yield unknown(f"the prepared statement {value['name']} runs")
         elif key == "intoClause":
             yield created(relation_name(value["rel"]), "a new table")
         elif key == "FuncCall" and calls and not is_harmless(value):

@@ -15,6 +15,7 @@ from portaldb.locks.effect import (
     created,
     default_partition,
     takes,
+    unknown,
 )
 from portaldb.locks.names import PARTS, RELATIONS, object_words
 from portaldb.locks.queries import query
@@ -79,7 +80,7 @@ def _move_all(node: Tree) -> Iterator[Effect]:
 def _rename(node: Tree) -> Iterator[Effect]:
     kind = node["renameType"]
     if "relation" not in node:
-        yield takes("", NO_LOCK, f"{object_words(kind)} gets a new name; callers know the old one")
+        yield takes("", NO_LOCK, f"the {object_words(kind)} gets a new name; callers know the old one")
         return
     name, words = relation_name(node["relation"]), object_words(kind)
     if kind == "OBJECT_INDEX":
@@ -103,7 +104,7 @@ def _set_schema(node: Tree) -> Iterator[Effect]:
             rule="ban-set-schema",
         )
     else:
-        yield takes("", NO_LOCK, f"{object_words(node['objectType'])} moves to the schema {node['newschema']}")
+        yield takes("", NO_LOCK, f"the {object_words(node['objectType'])} moves to the schema {node['newschema']}")
 
 
 @handles("AlterObjectDependsStmt")
@@ -116,7 +117,11 @@ def _depends_on_extension(node: Tree) -> Iterator[Effect]:
 
 @handles("AlterOwnerStmt")
 def _owner(node: Tree) -> Iterator[Effect]:
-    yield takes("", NO_LOCK, f"the owner of {object_words(node['objectType'])} changes")
+    yield takes("", NO_LOCK, f"the {object_words(node['objectType'])} gets another owner")
+
+
+_UNNAMED = frozenset(f"OBJECT_{each}" for each in ("CAST", "TRANSFORM", "OPCLASS", "OPFAMILY"))
+"""Objects whose names are those of other things."""
 
 
 @handles("DropStmt")
@@ -129,6 +134,8 @@ def _drop(node: Tree) -> Iterator[Effect]:
             yield takes(quoted(names[:-1]), ACCESS_EXCLUSIVE, f"its {words} {names[-1]} is dropped")
         elif kind in RELATIONS:
             yield from _drop_relation(kind, quoted(names), concurrent=bool(node.get("concurrent")))
+        elif kind == "OBJECT_EXTENSION":
+            yield unknown(f"the extension {names[0]} is dropped with all that its script made")
         elif kind == "OBJECT_SCHEMA":
             lock = ACCESS_EXCLUSIVE if cascade else NO_LOCK
             yield takes(
@@ -137,7 +144,8 @@ def _drop(node: Tree) -> Iterator[Effect]:
                 f"every relation of the schema {names[0]} is dropped" if cascade else "an empty schema is dropped",
             )
         else:
-            yield takes("", NO_LOCK, f"{words} {quoted(names)} is dropped")
+            which = "" if kind in _UNNAMED else f" {quoted(names)}"
+            yield takes("", NO_LOCK, f"the {words}{which} is dropped")
     if cascade and kind != "OBJECT_SCHEMA":
         yield takes("", ACCESS_EXCLUSIVE, "CASCADE: whatever depends on it is dropped or changed too", certain=False)
 

@@ -71,10 +71,11 @@ def _vacuum(node: Tree) -> Iterator[Effect]:
 @handles("ClusterStmt")
 def _cluster(node: Tree) -> Iterator[Effect]:
     name = relation_name(node["relation"]) if "relation" in node else ""
+    every = "" if name else "every table that was clustered before: "
     yield takes(
         name,
         ACCESS_EXCLUSIVE,
-        "the table is written anew in an index's order",
+        f"{every}it is written anew in an index's order",
         rewrites=True,
         scans=True,
     )

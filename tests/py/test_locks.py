@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import drop_database
+from conftest import ROOT, drop_database
 from psycopg import conninfo, sql
 
 from portaldb import lint, squawk
@@ -416,6 +416,15 @@ def test_locks_of_every_command_are_told() -> None:
             assert told, statement.text
             assert all(each.why and each.blocks in BLOCKS.values() for each in told)
             assert not any("has no rule here" in each.why for each in told), statement.text
+
+
+def test_locks_of_every_kind_of_command_are_told() -> None:
+    """PostgreSQL's other commands are told too, those that no migration of ours has used yet."""
+    lines = (ROOT / "tests" / "py" / "data" / "commands.sql").read_text(encoding="utf-8").splitlines()
+    for command in lines[1:]:
+        told = effects(command)
+        assert told, command
+        assert not any("has no rule here" in each.why or "not in our rules" in each.why for each in told), command
 
 
 def test_locks_of_a_command_without_a_rule_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
