@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def start(say: cluster.Say) -> None:
         lowered = fit(settings_of(spec), _engine_machine())
         if lowered:
             say(told(lowered))
-        say("Starting PostgreSQL in a container; the first time, its image is built, which takes a minute or two.")
+        building = "" if made() else "; the first time, its image is built, which takes a minute or two"
+        say(f"Starting PostgreSQL in a container{building}.")
         settings = {
             "PORTALDB_PORT": str(port),
             "PORTALDB_PASSWORD": passfile.read_text(encoding="utf-8").strip().rpartition(":")[2],
@@ -72,7 +74,8 @@ def _port() -> int:
 
 def psql(dbname: str, user: str) -> list[str]:
     """Return the command line of psql in the container."""
-    return [*_command(), "exec", "postgres", "psql", "-U", user, "-d", dbname]
+    plain = [] if sys.stdin.isatty() else ["-T"]
+    return [*_command(), "exec", *plain, "postgres", "psql", "-U", user, "-d", dbname]
 
 
 def running() -> bool:
@@ -128,8 +131,7 @@ def _command() -> list[str]:
 
 
 def _compose(*words: str, settings: dict[str, str] | None = None) -> str:
-    # The file asks for a password even where none is needed, as in 'stop'.
-    environment = dict(os.environ) | {"PORTALDB_PASSWORD": "-"} | (settings or {})
+    environment = dict(os.environ) | (settings or {})
     done = subprocess.run([*_command(), *words], capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         said = "\n  ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])

@@ -141,7 +141,8 @@ install() {
     fi
     mkdir -p "${cluster%/*}"
     echo "create_main_cluster = false" >"$cluster"
-    trap 'rm -f "$cluster" $ours; rmdir "${cluster%/*}" 2>/dev/null' EXIT
+    # Written out here: a trap of the shell does not see the variables of a function that has returned
+    trap "rm -f $cluster $ours; rmdir ${cluster%/*} 2>/dev/null" EXIT
     local before=
     command -v pgbouncer >/dev/null && before=yes
     apt-get -q install --yes --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@" || return
