@@ -24,6 +24,8 @@ class Report:
     """What a run found, in the order of files and lines, and which tools were not there to look."""
 
     files: int
+    outside: int
+    """How many of the files lie outside the four folders, where only their form is judged."""
     findings: tuple[Finding, ...]
     missing: tuple[str, ...]
 
@@ -32,6 +34,7 @@ class Report:
         return {
             "clean": not self.findings and not self.missing,
             "files": self.files,
+            "outside": self.outside,
             "findings": [asdict(finding) for finding in self.findings],
             "missing": list(self.missing),
         }
@@ -39,7 +42,10 @@ class Report:
     def conclude(self) -> str:
         """Return the closing line; raise FindingsError for findings, EnvironmentMissingError for a missing tool."""
         count = len(self.findings)
-        said = f"{count} {'finding' if count == 1 else 'findings'} in {self.files} files."
+        where = f"{self.files} {'file' if self.files == 1 else 'files'}"
+        if self.outside:
+            where += f" ({self.outside} outside {', '.join(FOLDERS)}: only how they are set)"
+        said = f"{count} {'finding' if count == 1 else 'findings'} in {where}."
         if self.missing:
             raise EnvironmentMissingError(
                 f"not installed: {' and '.join(self.missing)}, so the SQL was checked by the other rules alone: {said} "
@@ -48,7 +54,7 @@ class Report:
             )
         if count:
             raise FindingsError(f"{said} docs/lint.md tells what our own rules want.")
-        return f"Clean: {self.files} files."
+        return f"Clean: {where}."
 
 
 def run(paths: Sequence[Path] = (), tools: Sequence[str] = TOOLS) -> Report:
@@ -77,7 +83,8 @@ def run(paths: Sequence[Path] = (), tools: Sequence[str] = TOOLS) -> Report:
             found += checks[tool](files)
         except EnvironmentMissingError:
             missing.append(tool)
-    return Report(len(files), tuple(sorted(found)), tuple(missing))
+    outside = sum(not in_series(path) for path in files)
+    return Report(len(files), outside, tuple(sorted(found)), tuple(missing))
 
 
 def default_paths() -> list[Path]:
@@ -100,6 +107,11 @@ def sql_files(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
+def in_series(path: Path) -> bool:
+    """Say whether a file lies in one of the four folders, by the folder's name: a tree may be linted where it lies."""
+    return path.resolve().parent.name in FOLDERS
+
+
 def own_findings(files: Sequence[Path]) -> list[Finding]:
     """Apply our rules to the files that lie in a folder of the series; to others the form of the text alone."""
     series: dict[Path, Series] = {}
@@ -114,7 +126,7 @@ def own_findings(files: Sequence[Path]) -> list[Finding]:
             found.append(Finding(shown, 1, "text-form", str(error)))
             continue
         file = File(path, shown, path.read_bytes(), script, file_series)
-        names = RULES if path.resolve().parent.name in FOLDERS else ("text-form",)
+        names = RULES if in_series(path) else ("text-form",)
         for name in names:
             if name not in file.allowed:
                 found += [Finding(shown, line, name, message) for line, message in RULES[name](file)]
@@ -165,7 +177,7 @@ _DROPS = "ban-drop-"
 
 def squawk_findings(files: Sequence[Path]) -> list[Finding]:
     """Say what squawk finds in the files of the series; raise EnvironmentMissingError where it is not there."""
-    series = [path for path in files if path.resolve().parent.name in FOLDERS]
+    series = [path for path in files if in_series(path)]
     groups: dict[bool, list[Path]] = {True: [], False: []}
     for path in series:
         try:
