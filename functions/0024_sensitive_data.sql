@@ -3,9 +3,10 @@
 --
 -- RFC 7516 gives the form, RFC 7518 section 5.2 the algorithm: AES-256-CBC with a random IV, then
 -- HMAC-SHA-512 cut to 32 bytes over header, IV, ciphertext and the header's length in bits. Every
--- JOSE library reads it. The header names the key by its thumbprint (RFC 7638) and says ctx none:
--- the value is bound to no row. Callers bring their own key, so nothing here needs SECURITY
--- DEFINER.
+-- JOSE library reads it. The header names the key by its thumbprint (RFC 7638) and says ctx=none:
+-- the value is bound to no row. That stands in cty, which RFC 7516 registers: some libraries refuse
+-- a header with a member they do not know. Callers bring their own key, so nothing here needs
+-- SECURITY DEFINER.
 
 CREATE FUNCTION public.sensitive_data_key(key text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -68,7 +69,12 @@ BEGIN
         sha256(convert_to(format('{"k":"%s","kty":"oct"}', public.base64url_encode(v_key)), 'UTF8'))
     );
     v_header := public.base64url_encode(
-        convert_to(format('{"alg":"dir","enc":"A256CBC-HS512","kid":"%s","ctx":"none"}', v_kid), 'UTF8')
+        convert_to(
+            format(
+                '{"alg":"dir","enc":"A256CBC-HS512","kid":"%s","cty":"text/plain;ctx=none"}', v_kid
+            ),
+            'UTF8'
+        )
     );
     v_ciphertext := public.encrypt_iv(
         convert_to(data, 'UTF8'), substring(v_key FROM 33 FOR 32), v_iv, 'aes-cbc/pad:pkcs'
@@ -128,7 +134,7 @@ BEGIN
             v_header := convert_from(public.base64url_decode(v_parts[1]), 'UTF8')::jsonb;
             IF v_header ->> 'alg' = 'dir'
                 AND v_header ->> 'enc' = 'A256CBC-HS512'
-                AND coalesce(v_header ->> 'ctx', 'none') = 'none'
+                AND coalesce(substring(v_header ->> 'cty' FROM 'ctx=([^;]*)'), 'none') = 'none'
                 AND NOT v_header ?| ARRAY['crit', 'zip']
             THEN
                 RETURN convert_from(

@@ -120,7 +120,7 @@ SELECT isnt(
 FROM sample AS s;
 SELECT matches(
     convert_from(public.base64url_decode(s.parts[1]), 'UTF8'),
-    '^\{"alg":"dir","enc":"A256CBC-HS512","kid":"[A-Za-z0-9_-]{43}","ctx":"none"\}$',
+    '^\{"alg":"dir","enc":"A256CBC-HS512","kid":"[A-Za-z0-9_-]{43}","cty":"text/plain;ctx=none"\}$',
     'the header names algorithm and key, and says that the value is bound to nothing'
 )
 FROM sample AS s;
