@@ -283,14 +283,9 @@ def rollback(
 @cli.command()
 @click.argument("kind", metavar="migration|function|policy|seed")
 @click.argument("name")
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Folder that holds migrations/, functions/, policies/, seeds/. Default: this checkout.",
-)
+@source_option
 @click.option("--non-transactional", is_flag=True, help="For one statement such as CREATE INDEX CONCURRENTLY.")
-def new(kind: str, name: str, directory: Path | None, non_transactional: bool) -> None:
+def new(kind: str, name: str, source: Path | None, non_transactional: bool) -> None:
     """Make a migration and its way back from a template, with the next number.
 
     \b
@@ -298,7 +293,7 @@ def new(kind: str, name: str, directory: Path | None, non_transactional: bool) -
     """
     from portaldb.scaffold import new as make
 
-    for path in make(kind, name, directory=directory, transactional=not non_transactional):
+    for path in make(kind, name, source=source, transactional=not non_transactional):
         click.echo(os.path.relpath(path))
     click.echo("Write them, then: portaldb lint && portaldb plan", err=True)
 
@@ -365,6 +360,86 @@ def drift(database: str | None, ignore: tuple[str, ...], as_json: bool) -> None:
         drift_report.show(outcome, db.describe(url))
     if outcome.differences:
         raise FindingsError("" if as_json else drift_report.advice(outcome))
+
+
+@cli.command()
+@database_option
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="reconcile.sql",
+    show_default=True,
+    help="Where the script goes that mends what differs.",
+)
+@click.option("--force", is_flag=True, help="Overwrite that file.")
+@click.option(
+    "--apply",
+    "script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Run the script that you have read, and adopt the database if nothing differs then.",
+)
+@click.option("--yes", is_flag=True, help="Adopt a database in which everything matches.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out what is to stay as it is: a thing as the report names it, * for any text. May be repeated.",
+)
+@click.option(
+    "--lock-timeout",
+    type=float,
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a statement of the script may wait for a lock before everything is rolled back.",
+)
+@json_option
+def baseline(
+    database: str | None,
+    output: Path,
+    force: bool,
+    script: Path | None,
+    yes: bool,
+    ignore: tuple[str, ...],
+    lock_timeout: float,
+    as_json: bool,
+) -> None:
+    """Adopt a database that was built by hand from the schema document.
+
+    It compares, and writes a script that mends what differs, for you to read. Nothing is changed until you give
+    that script back with --apply: it runs in one transaction, which is committed only if nothing differs any more.
+    Rows, and tables and columns of your own, stay as they are. Run portaldb init first.
+
+    \b
+    Example:  portaldb baseline && less reconcile.sql && portaldb baseline --apply reconcile.sql
+    """
+    from portaldb import baseline as work
+    from portaldb import baseline_report as report
+    from portaldb import database as db
+    from portaldb import engine
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url, migrations = db.resolve(database), read(sql_root())
+    if script or yes:
+        options = engine.Options(lock_timeout=lock_timeout)
+        done = work.adopt(url, migrations, script, ignored=ignore, options=options, say=_say)
+        if as_json:
+            emit_json({"adopted": [each.id for each in done]})
+        else:
+            click.echo(f"{len(done)} migrations adopted, up to {done[-1].id}. Next: portaldb status")
+        return
+    with db.connect(url, name="portaldb baseline") as connection, db.reading(connection):
+        found = work.look(connection, migrations, ignore)
+        major = connection.info.server_version // 10000
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        report.show(found, db.describe(url))
+    if found.differences:
+        work.write(output, work.script(found, db.describe(url), major), force=force)
+        raise report.verdict(found, output)
 
 
 @cli.command(hidden=True)

@@ -16,8 +16,8 @@ _LAST_NUMBER = 9999
 _LONGEST_NAME = 63  # the longest name PostgreSQL keeps; the file is often named after what it makes
 
 
-def new(kind: str, name: str, *, directory: Path | None = None, transactional: bool = True) -> tuple[Path, Path]:
-    """Write NNNN_name.sql and its rollback below `directory` (default: this checkout), and return their paths.
+def new(kind: str, name: str, *, source: Path | None = None, transactional: bool = True) -> tuple[Path, Path]:
+    """Write NNNN_name.sql and its rollback below `source` (default: this checkout), and return their paths.
 
     Raises UsageError for a kind or name that cannot be, RefusedError where there is no tree to write into.
     """
@@ -31,7 +31,7 @@ def new(kind: str, name: str, *, directory: Path | None = None, transactional: b
         )
     if not transactional and folder != "migrations":
         raise UsageError("only a migration can be non-transactional.")
-    root = _root(directory)
+    root = _root(source)
     existing = {path.stem for each in FOLDERS for path in (root / each).glob("*.sql") if _NUMBERED.fullmatch(path.name)}
     if same := next((stem for stem in sorted(existing) if stem[5:] == name), None):
         raise RefusedError(f"there is already a {same}. Nothing was written. Choose a name that says what is new.")
@@ -52,18 +52,18 @@ def new(kind: str, name: str, *, directory: Path | None = None, transactional: b
     return made[0], made[1]
 
 
-def _root(directory: Path | None) -> Path:
-    if directory is not None:
-        if not any((directory / folder).is_dir() for folder in FOLDERS):
+def _root(source: Path | None) -> Path:
+    if source is not None:
+        if not any((source / folder).is_dir() for folder in FOLDERS):
             raise RefusedError(
-                f"{directory} holds none of {', '.join(f'{each}/' for each in FOLDERS)}, so it is not a tree of "
+                f"{source} holds none of {', '.join(f'{each}/' for each in FOLDERS)}, so it is not a tree of "
                 "migrations. Nothing was written. Give the folder that they lie in, or make the one you need first."
             )
-        return directory
+        return source
     if not in_checkout():
         raise RefusedError(
             "this portaldb is installed as a package, and its SQL is not a place to write. Nothing was written. "
-            "Run it in a checkout, or name one with --directory."
+            "Run it in a checkout, or name one with --source."
         )
     return sql_root()
 
