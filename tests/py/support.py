@@ -63,7 +63,7 @@ def waits_for_lock(url: str, application: str) -> Callable[[], bool]:
     return lambda: bool(one(url, query, application))
 
 
-def gone(url: str, application: str) -> Callable[[], bool]:
+def no_session(url: str, application: str) -> Callable[[], bool]:
     """Return a condition: no session of that application is left."""
     return lambda: not one(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", application)
 
@@ -107,11 +107,11 @@ def kill(process: Text) -> None:
 
 
 def paragraph(done: Completed, code: int) -> str:
-    """Hold a failure to its form: the exit code, no traceback, few lines; return it as one line."""
+    """Hold a failure to its form: the exit code, no traceback, few lines; return its paragraph in one line."""
     said = done.stderr.strip()
     assert done.returncode == code, f"exit {done.returncode}, not {code}:\n{done.stdout}\n{said}"
     assert "Traceback" not in said + done.stdout, said
-    last = said[said.rindex("Error:") :] if "Error:" in said else said
+    last = re.split(r"^(?=Error:|Interrupted\.)", said, flags=re.MULTILINE)[-1]
     assert 0 < len(last.splitlines()) <= 6, last
     return " ".join(last.split())
 

@@ -24,8 +24,8 @@ from support import (
     ask,
     command,
     finish,
-    gone,
     kill,
+    no_session,
     one,
     paragraph,
     running,
@@ -117,7 +117,7 @@ def test_crash_leaves_no_lock_behind(two: tuple[str, str], tmp_path: Path, porta
             until(waits_for_lock(ours, "portaldb migrate"), "portaldb to wait")
             kill(process)
         # The server looks every second whether its client still lives, and that statement ends with it.
-        until(gone(ours, "portaldb migrate"), "the server to notice")
+        until(no_session(ours, "portaldb migrate"), "the server to notice")
     portaldb("migrate", "--source", str(tmp_path), database=ours, check=True)
     assert counted(ours) == {"0001": 1}
 
