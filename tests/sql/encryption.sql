@@ -155,9 +155,9 @@ CROSS JOIN
         ),
         (
             'a value bound to a row',
-            'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwiY3R4IjoidC5jLzEvMiJ9'
+            'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwiY3R5IjoidGV4dC9wbGFpbjtjdHg9dC5jLzEvMiJ9'
             '..AAAAAAAAAAAAAAAAAAAAAA.Y5PeijQH_-siIMsZ54OiPQ'
-            '.XCILaNRMcOJ9YWQ9Ba3XKbWb4G8wgL3QHAsdHrJTOPo',
+            '.0miLtbV2_ToK4-RVadiChrbrT2npwsZvoZO1JVTqdqo',
             'correct horse battery'
         ),
         ('no text', '', repeat('k', 16)),

@@ -21,6 +21,7 @@ WHERE
     AND NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e');
 
 SELECT cmp_ok((SELECT count(*) FROM ours), '>=', 11::bigint, 'there are functions to check');
+-- Where pg_cron is not installed, the strings that name it cannot be checked
 SELECT is_empty(
     $$
     SELECT o.proname, f.lineno, f.level, f.message, f.detail
@@ -29,6 +30,10 @@ SELECT is_empty(
         o.oid, o.relation, fatal_errors => false, other_warnings => true, extra_warnings => true,
         security_warnings => true, performance_warnings => false
     ) AS f
+    WHERE
+        o.proname <> 'sync_cron_jobs'
+        OR f.message !~ '"cron(\.job)?" does not exist'
+        OR EXISTS (SELECT 1 FROM pg_extension AS e WHERE e.extname = 'pg_cron')
     $$,
     'no error, no warning, nothing that looks like an injection'
 );
