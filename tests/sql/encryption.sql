@@ -155,8 +155,8 @@ CROSS JOIN
         ),
         (
             'a value bound to a row',
-            'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwiY3R5IjoidGV4dC9wbGFpbjtjdHg9dC5jLzEvMiJ9'
-            '..AAAAAAAAAAAAAAAAAAAAAA.Y5PeijQH_-siIMsZ54OiPQ'
+            'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwiY3R5IjoidGV4dC9wbGFpbjtjdHg9'
+            'dC5jLzEvMiJ9..AAAAAAAAAAAAAAAAAAAAAA.Y5PeijQH_-siIMsZ54OiPQ'
             '.0miLtbV2_ToK4-RVadiChrbrT2npwsZvoZO1JVTqdqo',
             'correct horse battery'
         ),
