@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from portaldb import __version__
-from portaldb.errors import FindingsError, PortalError
+from portaldb.errors import FindingsError, PortalError, RefusedError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -233,6 +233,20 @@ def status(database: str | None, source: Path | None, check: bool, as_json: bool
         raise FindingsError("Not clean. `portaldb migrate` applies what is pending; the notes above say the rest.")
 
 
+def _confirmed(question: str) -> bool:
+    """Ask; where nobody can answer, say how a script answers."""
+    try:
+        answer = click.confirm(question, err=True)
+        if not sys.stdin.isatty():
+            click.echo(err=True)  # nobody typed the end of the question's line
+        return answer
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise RefusedError("Nobody answered, so nothing was undone. In a script, add --yes.") from None
+
+
 @cli.command()
 @database_option
 @source_option
@@ -266,14 +280,15 @@ def rollback(
     migrations = read(source or sql_root())
     with db.connect(url, name="portaldb rollback") as connection:
         db.require_owner(db.facts(connection))
-        entries = engine.look(connection, migrations, engine.ROLLBACK_REFUSED)
-        chosen = engine.chosen_for_rollback(entries, to=to, steps=steps)
-        losses = loss.of(connection, chosen)
+        with db.reading(connection, role=db.OWNER):
+            entries = engine.look(connection, migrations, engine.ROLLBACK_REFUSED)
+            chosen = engine.chosen_for_rollback(entries, to=to, steps=steps)
+            losses = loss.of(connection, chosen)
     if not chosen:
         click.echo("Nothing to undo.")
         return
     report.losses(losses, db.describe(url))
-    if not yes and not click.confirm(f"Undo {len(chosen)} migrations?", err=True):
+    if not yes and not _confirmed(f"Undo {len(chosen)} migration{'s' if len(chosen) > 1 else ''}?"):
         click.echo("Nothing was undone.")
         return
     done = engine.rollback(url, migrations, chosen, options=engine.Options(lock_timeout=lock_timeout), say=_say)
@@ -500,7 +515,7 @@ def dev_start(docker: bool) -> None:
     """
     from portaldb import dev
 
-    click.echo(dev.start(_wrapped, docker=docker))
+    _wrapped(dev.start(_wrapped, docker=docker))
 
 
 @dev.command("stop")
@@ -578,7 +593,7 @@ def dev_reset(yes: bool, docker: bool) -> None:
 
     if dev.exists() and not yes:
         click.confirm("Every database in the private PostgreSQL will be lost. Go on?", abort=True)
-    click.echo(dev.reset(_wrapped, docker=docker))
+    _wrapped(dev.reset(_wrapped, docker=docker))
 
 
 def main() -> None:

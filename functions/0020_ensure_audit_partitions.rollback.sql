@@ -1,4 +1,5 @@
 -- Drops the function that makes partitions, and those it made; their rows go to the default one.
+-- loses: no row, only the partitions they lay in
 
 DO $$
 DECLARE

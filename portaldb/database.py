@@ -179,15 +179,17 @@ def connect(url: str, *, wait: float = 0, name: str = "portaldb") -> Connection:
 
 
 @contextmanager
-def reading(connection: Connection) -> Iterator[None]:
-    """Look in one read-only transaction, with one snapshot.
+def reading(connection: Connection, *, role: str | None = None) -> Iterator[None]:
+    """Look in one read-only transaction, with one snapshot; as a role, where one is given, and not as the login.
 
     A setting of the session would do the same, and behind a transaction pooler make the next client read-only.
     """
     connection.read_only = True
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     try:
-        with connection.transaction():
+        with translated("looking at the database"), connection.transaction():
+            if role:
+                connection.execute(query("session", "become"), {"role": role})
             yield
     finally:
         if not connection.closed:

@@ -195,7 +195,8 @@ def migrate(
     ):
         database.require_owner(database.facts(connection))
         # Without the lock, so that a database with nothing to do neither waits nor makes others wait.
-        entries = look(connection, migrations)
+        with database.reading(connection, role=OWNER):
+            entries = look(connection, migrations)
         if not pending(entries, wanted) and not _half_undone(entries):
             return []
         database.require_direct(connection, url)
@@ -262,7 +263,7 @@ def chosen_for_rollback(entries: list[Entry], *, to: str | None, steps: int | No
     migrations = [entry.migration for entry in there if entry.migration]
     if steps is not None:
         chosen = migrations[len(migrations) - min(steps, len(migrations)) :]
-    elif to is not None and to.strip("0") == "":
+    elif to and to.strip("0") == "":
         chosen = migrations
     else:
         known = [entry.migration for entry in entries if entry.migration]

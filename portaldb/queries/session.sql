@@ -28,3 +28,6 @@ WHERE d.datname = current_database()
 
 -- name: backend
 SELECT pg_backend_pid() AS pid
+
+-- name: become
+SELECT set_config('role', %(role)s, true)
