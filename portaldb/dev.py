@@ -91,8 +91,8 @@ def summary() -> str:
     """Say in a sentence where it is."""
     found = cluster.find()
     if found is None:
-        return f"PostgreSQL is running in a container: {compose.url()}"
-    return f"PostgreSQL {found.major()} is running on port {found.port}, with its socket in {found.socket}."
+        return f"PostgreSQL runs in a container: {compose.url()}"
+    return f"PostgreSQL {found.major()} runs on port {found.port}; its socket is in {found.socket}."
 
 
 def _require_running() -> None:

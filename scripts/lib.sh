@@ -162,21 +162,26 @@ locale_en_us() {
         as_root sh -c 'grep -q "^en_US.UTF-8" /etc/locale.gen || echo "en_US.UTF-8 UTF-8" >>/etc/locale.gen; locale-gen'
 }
 
-# The Python environment, from the lock file alone; made again when the lock, the package or Python has changed
+# The Python environment: made from the lock file alone, and anew when that or Python has changed
 environment() {
-    local python stamp
+    local python locked ours
     python=$(find_python) || fail "No Python of version 3.11 or later that can make environments was found (looked for \
 python3, python3.13, python3.12 and python3.11 with venv). Install one and run this again."
-    stamp=$( (cat requirements/lock.txt pyproject.toml; "$python" -VV; echo "$root") | sha256sum)
-    if [ -x "$portaldb" ] && [ "$(cat .venv/stamp 2>/dev/null)" = "$stamp" ]; then
-        return
+    locked=$( (cat requirements/lock.txt; "$python" -VV; echo "$root") | sha256sum)
+    ours=$(sha256sum <pyproject.toml)
+    if [ ! -x .venv/bin/python ] || [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ]; then
+        step "Making the Python environment (.venv)" \
+            "Check the network, and run this again." \
+            "${owner[@]}" bash -c '
+                set -e
+                "$1" -m venv --clear .venv
+                .venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/lock.txt
+                echo "$2" >.venv/locked' environment "$python" "$locked"
     fi
-    step "Making the Python environment (.venv)" \
-        "Check the network, and run this again; if it stays, remove .venv first." \
-        "${owner[@]}" bash -c '
+    if [ ! -x "$portaldb" ] || [ "$(cat .venv/ours 2>/dev/null)" != "$ours" ]; then
+        step "Installing portaldb into it" "Check pyproject.toml, and run this again." "${owner[@]}" bash -c '
             set -e
-            "$1" -m venv --clear .venv
-            .venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/lock.txt
             .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
-            echo "$2" >.venv/stamp' environment "$python" "$stamp"
+            echo "$1" >.venv/ours' portaldb "$ours"
+    fi
 }

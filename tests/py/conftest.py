@@ -180,7 +180,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def pg_dump(request: pytest.FixtureRequest, server: str) -> Callable[..., str]:
-    """Dump a database with the pg_dump of the server's own version: pg_dump(url, "--schema-only")."""
+    """Give tests the pg_dump of the server's own version; call it as `pg_dump(url, "--schema-only")`."""
 
     def dump(url: str, *options: str) -> str:
         given = request.config.getoption("--postgres")
