@@ -124,9 +124,11 @@ SELECT is(
     (SELECT count(*) FROM public.user_server_configs WHERE server_id = '0b000000-0000-0000-0000-000000000001'),
     5::bigint, 'the runner sees every configuration'
 );
-SELECT lives_ok(
+SELECT isnt_empty(
     $$UPDATE public.user_server_configs
-    SET container_id = 'c', container_state = 'running', last_state_change = CURRENT_TIMESTAMP$$,
+    SET container_id = 'c', container_state = 'running', last_state_change = CURRENT_TIMESTAMP
+    WHERE user_id = 'b0000000-0000-0000-0000-000000000001'
+    RETURNING 1$$,
     'the runner writes the container''s columns'
 );
 SELECT throws_ok(
