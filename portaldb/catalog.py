@@ -349,7 +349,7 @@ class _Reader:
     def _comments(self) -> None:
         for row in self._rows("comments"):
             key = self._addresses.get((row["catalog"], row["oid"], row["sub"]))
-            if key and not key.startswith(("partition ", "schema ")):
+            if key and not key.startswith("schema "):
                 self._add("comment", f"on {key}", row["definition"], on=key)
 
     def _jobs(self, server: Row) -> None:

@@ -75,17 +75,18 @@ def _canonical(thing: Thing) -> str | None:
     if statement is None:
         return None
     try:
-        return json.dumps(_fold(pgparse.parse(statement)), sort_keys=True)
+        return json.dumps(fold(pgparse.parse(statement)), sort_keys=True)
     except pgparse.PGQueryError:
         return None
 
 
-def _fold(node: Any) -> Any:  # noqa: ANN401 - libpg_query's tree is JSON
+def fold(node: Any) -> Any:  # noqa: ANN401 - libpg_query's tree is JSON
+    """Return a parse tree without places and without casts that mean nothing."""
     if isinstance(node, list):
-        return [_fold(each) for each in node]
+        return [fold(each) for each in node]
     if not isinstance(node, dict):
         return node
-    folded = {key: _fold(value) for key, value in node.items() if key not in _PLACES}
+    folded = {key: fold(value) for key, value in node.items() if key not in _PLACES}
     cast = folded.get("TypeCast")
     return _without_cast(cast) if cast and len(folded) == 1 else folded
 

@@ -101,20 +101,20 @@ _SENSITIVE_SETTINGS = frozenset(
 def compare(expected: dict[str, Thing], found: Snapshot, makers: dict[str, str] | None = None) -> list[Difference]:
     """Hold what is there against what should be there. Pure."""
     makers = makers or {}
-    due = {**expected, **_cron_jobs(expected), **partitions.expected(found.things)}
+    due = {**expected, **_cron_jobs(expected), **partitions.expected(found.things, expected)}
     differences = []
     for key, thing in due.items():
         there = found.things.get(key)
-        if thing.kind in found.unseen:
-            continue
+        if thing.kind in found.unseen or (thing.on.startswith("partition ") and not {thing.on} & {*found.things, *due}):
+            continue  # What hangs on a partition that retention has dropped is no loss.
         if there is None:
-            if key not in _MAY_BE_MISSING:
+            if not may_be_missing(thing):
                 differences.append(Difference(Change.MISSING, thing, thing.definition, None, makers.get(key)))
         elif not ddl.same(thing, there):
             maker = makers.get(key)
             differences.append(Difference(Change.DIFFERENT, there, thing.definition, there.definition, maker))
     for key, thing in found.things.items():
-        if key not in due and not _tolerated(thing):
+        if key not in due and not tolerated(thing) and not partitions.is_comment(thing, found.things):
             differences.append(Difference(Change.EXTRA, thing, None, thing.definition))
     kinds = manifest.KINDS
 
@@ -134,10 +134,16 @@ def _cron_jobs(expected: dict[str, Thing]) -> dict[str, Thing]:
     return {thing.key: thing for thing in due}
 
 
-def _tolerated(thing: Thing) -> bool:
+def tolerated(thing: Thing) -> bool:
+    """Say whether a thing that the migrations do not make belongs to operators."""
     if thing.kind == "setting":
         return thing.sql.lower() not in _SENSITIVE_SETTINGS
     return any(fnmatch.fnmatchcase(thing.key, pattern) for pattern in _MAY_BE_EXTRA)
+
+
+def may_be_missing(thing: Thing) -> bool:
+    """Say whether a managed server may have forbidden a thing that `init` makes."""
+    return thing.key in _MAY_BE_MISSING
 
 
 def level_of(entries: list[Entry]) -> str | None:
@@ -168,18 +174,33 @@ def look(connection: Connection, migrations: list[Migration], ignored: Iterable[
     known = manifest.for_server(found.version)
     manifest.require_current(known, migrations, level or "")
     expected = known.at(level or "")
-    patterns = tuple(ignored)
-    differences = [
-        each
-        for each in compare(expected, found, known.makers(level or ""))
-        if not any(fnmatch.fnmatchcase(each.thing.key, pattern) for pattern in patterns)
-    ]
+    differences = without(compare(expected, found, known.makers(level or "")), found, ignored)
     unseen = {
         kind: why
         for kind, why in found.unseen.items()
         if any(thing.kind in (kind, "job") for thing in expected.values())
     }
     return Outcome(differences, len(expected), level, found.version // 10000, known.major, unseen)
+
+
+def without(differences: list[Difference], found: Snapshot, ignored: Iterable[str]) -> list[Difference]:
+    """Leave out what a pattern names, and what hangs on an extra thing that a pattern names."""
+    patterns = tuple(ignored)
+    extra = {each.thing.key for each in differences if each.change is Change.EXTRA}
+
+    def named(key: str) -> bool:
+        return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+
+    def left_out(each: Difference) -> bool:
+        key, thing = each.thing.key, each.thing
+        while not named(key):
+            key = thing.on
+            if key not in extra:
+                return False
+            thing = found.things[key]
+        return True
+
+    return [each for each in differences if not left_out(each)]
 
 
 def folded(differences: list[Difference]) -> list[tuple[Difference, int]]:

@@ -88,7 +88,7 @@ def _lines(each: Difference, below: int) -> list[str]:
     else:
         sign = "-" if each.change is Change.MISSING else "+"
         body = [f"{sign}{line}" for line in (before or after) if line.strip()]
-        if each.thing.kind in ("role", "schema", "comment", "function", "procedure"):
+        if each.thing.kind in ("role", "schema", "comment", "function", "procedure", "view"):
             body = []
     if len(body) > _SHOWN:
         body = [*body[:_SHOWN], f"… {len(body) - _SHOWN} more lines"]

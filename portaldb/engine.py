@@ -690,10 +690,44 @@ def _forget(connection: Connection, migration: Migration) -> None:
     _mark(connection, migration, "rollback")
 
 
-def adopt(connection: Connection, migration: Migration) -> None:
-    """Record a migration as adopted, without running it, in the open transaction (for `baseline`)."""
-    _record(connection, migration, "adopted", seconds=0)
-    _mark(connection, migration, "mark", "adopted by portaldb baseline")
+def adopt(
+    url: str, script: Script | None, judge: Callable[[Connection], list[Migration]], *, options: Options, say: Say
+) -> list[Migration]:
+    """Run a script as the login, and record as adopted what `judge` then returns, all in one transaction.
+
+    Whatever `judge` raises undoes it all; so does a statement that fails (MigrationFailedError), and a lock that is
+    not had in time (LockTimeoutError).
+    """
+    with (
+        database.connect(url, name="portaldb baseline") as connection,
+        translated("adopting the database"),
+    ):
+        database.require_owner(database.facts(connection))
+        database.require_direct(connection, url)
+        _prepare_session(connection, options)
+        running = _Running()
+        with exclusive(connection, options, say):
+            try:
+                with connection.transaction():
+                    _prepare_transaction(connection, options)
+                    _still_ours(connection)
+                    if script:
+                        connection.execute(query("engine", "as_login"))
+                        _run(connection, script, script.path.name, running)
+                        _prepare_transaction(connection, options)
+                    _ensure_record(connection)
+                    adopted = judge(connection)
+                    for migration in adopted:
+                        _record(connection, migration, "adopted", seconds=0)
+                        _mark(connection, migration, "mark", "adopted by portaldb baseline")
+            except _RETRIED as error:
+                where = _where(running.statement, script.path.name) if script else ""
+                raise LockTimeoutError(
+                    f"A lock was not had in {options.lock_timeout:g} s{where} ({error.diag.message_primary})"
+                    f"{_blockers(connection, running.statement)}. Everything was rolled back. Run the same command "
+                    "again at a quieter time, or with a longer --lock-timeout."
+                ) from None
+    return adopted
 
 
 def _note_failure(connection: Connection, migration: Migration, script: Script, message: str) -> None:

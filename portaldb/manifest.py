@@ -5,6 +5,7 @@ One file a major version, because servers spell the same view differently. It is
 """
 
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,9 @@ from portaldb.partitions import is_dated
 from portaldb.source import Migration
 
 FOLDER = Path(__file__).parent / "manifests"
+
+_DATED_NAME = re.compile(r"\b\w+_\d{4}_\d{2}\b")
+"""The dated partitions that a migration makes by name; those alone have a comment that is known beforehand."""
 
 INIT = "init"
 """Stands for `portaldb init` where a migration's id would stand."""
@@ -165,6 +169,7 @@ def _record(url: str, migrations: list[Migration], say: engine.Say) -> Manifest:
     entries: dict[str, Entry] = {}
     before: dict[str, Thing] = {}
     version = 0
+    named = set(_DATED_NAME.findall("\n".join(migration.script.text for migration in migrations)))
     with database.connect(url, name="portaldb manifest") as reader:
         for level in [INIT, *(migration.id for migration in migrations)]:
             if level != INIT:
@@ -173,11 +178,18 @@ def _record(url: str, migrations: list[Migration], say: engine.Say) -> Manifest:
             if level == INIT:
                 version = found.version
                 _require_own_roles(found)
-            now = {key: thing for key, thing in found.things.items() if not is_dated(thing, found.things)}
+            now = {key: thing for key, thing in found.things.items() if _lasting(thing, found.things, named)}
             _note(entries, before, now, level)
             say(f"{level}: {len(now)} things", passing=True)
             before = now
     return Manifest(version // 10000, {migration.id: migration.checksum for migration in migrations}, _ordered(entries))
+
+
+def _lasting(thing: Thing, things: dict[str, Thing], named: set[str]) -> bool:
+    """Say whether a thing is there whenever the migrations ran: dated partitions follow a rule, all but their names."""
+    if thing.kind == "comment" and thing.on.rpartition(".")[2] in named:
+        return True
+    return not is_dated(thing, things)
 
 
 def _note(entries: dict[str, Entry], before: dict[str, Thing], now: dict[str, Thing], level: str) -> None:

@@ -21,15 +21,20 @@ def is_dated(thing: Thing, things: dict[str, Thing]) -> bool:
     return above is not None and is_dated(above, things)
 
 
-def expected(found: dict[str, Thing]) -> dict[str, Thing]:
-    """Return what the dated partitions that are there should be, by key."""
+def is_comment(thing: Thing, things: dict[str, Thing]) -> bool:
+    """Say whether a thing is what the job says of a partition that it made."""
+    return thing.kind == "comment" and is_dated(thing, things)
+
+
+def expected(found: dict[str, Thing], wanted: dict[str, Thing]) -> dict[str, Thing]:
+    """Return what the dated partitions that are there should be, by key, for the tables that are `wanted`."""
     due: dict[str, Thing] = {}
     for thing in found.values():
-        if thing.kind != "partition" or not (bounds := _bounds(thing)):
+        bounds = _bounds(thing) if thing.kind == "partition" else None
+        if not bounds or thing.on not in wanted:
             continue
         parent = thing.on.removeprefix("table ")
         first, last = bounds
-        owner = found.get(f"owner of {thing.on}")
         for each in (
             Thing(
                 "partition",
@@ -37,7 +42,7 @@ def expected(found: dict[str, Thing]) -> dict[str, Thing]:
                 f"OF {parent} FOR VALUES FROM ('{first} 00:00:00+00') TO ('{last} 00:00:00+00')",
                 thing.on,
             ),
-            Thing("owner", f"of {thing.key}", owner.definition if owner else "", thing.key),
+            Thing("owner", f"of {thing.key}", wanted[f"owner of {thing.on}"].definition, thing.key),
             Thing("row security", f"of {thing.name}", "enabled", thing.key),
         ):
             due[each.key] = each
