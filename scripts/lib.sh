@@ -8,7 +8,11 @@ portaldb=$root/.venv/bin/portaldb
 owner=()    # what runs a command as the checkout's owner, when root works for somebody else
 ticker=
 
-mkdir -p "$(dirname "$log")" && : >"$log" || exit 1
+if ! { mkdir -p "$(dirname "$log")" && : >"$log"; } 2>/dev/null; then
+    echo "Error: ${log#"$root"/} cannot be written: it belongs to $(stat -c %U "$root/.portaldb" 2>/dev/null || stat -c %U .), \
+and you are $(id -un). Run this as that user, or as root." >&2
+    exit 8
+fi
 trap '[ -z "$ticker" ] || kill "$ticker" 2>/dev/null' EXIT
 
 if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$root")" != 0 ]; then
