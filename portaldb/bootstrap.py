@@ -5,7 +5,7 @@ runs those: a second run does nothing. Where a managed server forbids an optiona
 what is lost without it, and goes on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 
 from portaldb import database
-from portaldb.database import OWNER, Connection, query, server_error
-from portaldb.errors import PortalError, RefusedError, RightsError
+from portaldb.database import OWNER, Connection, query, server_error, translated
+from portaldb.errors import PortalError, RefusedError, RightsError, UsageError
 
 INIT_LOCK_KEY = 0x706F7274616C6969
 """Two `init` on one server take turns; the lock lies in the maintenance database."""
@@ -81,51 +81,65 @@ class Outcome:
     forbidden: list[tuple[str, str]]
 
 
-Run = Callable[[Iterable[Step]], None]
-
-
 def init(url: str, *, locale: str, dry_run: bool, wait: float, say: Callable[[str], None]) -> Outcome:
-    """Make roles, database, extensions and grants; with `dry_run` return the statements only.
+    """Make roles, database, extensions and grants; with `dry_run` return the statements only, as psql takes them.
 
-    Raises RightsError where the login can make neither roles nor databases, RefusedError where an existing
-    database cannot serve, PortalError where a needed statement fails.
+    Raises RightsError where the login can make neither roles nor databases, RefusedError where the server or an
+    existing database cannot serve, PortalError where a needed statement fails.
     """
     name = database.database_name(url)
     outcome = Outcome([], [])
-    with _maintenance(url, wait) as server:
-        database.require_direct(server, url)
-        if not dry_run:
-            server.execute(query("bootstrap", "lock"), {"key": INIT_LOCK_KEY})
+    with _maintenance(url, wait) as server, translated("looking at the server"):
         who = _one(server, "server")
-        _require(who)
-        _perform(server, _role_steps(server, who), outcome, dry_run, say)
+        _require(who, name)
+        database.require_direct(server, url)
+        server.execute(query("bootstrap", "prepare"))
+        if not dry_run:
+            _take_turns(server, say)
         existing = server.execute(query("bootstrap", "database"), {"name": name}).fetchone()
-        _perform(server, _database_steps(name, locale, existing), outcome, dry_run, say)
+        database_steps = _database_steps(name, locale, existing)
+        _perform(server, _role_steps(server, who), outcome, dry_run, say)
+        _perform(server, database_steps, outcome, dry_run, say)
+        become = [] if who["superuser"] else [_step("become", f"become {OWNER}", role=sql.Identifier(OWNER))]
         if existing is None and dry_run:
-            inside: list[Step] = _inside_steps(name, _NEW_DATABASE)
-            _perform(server, inside, outcome, dry_run, say)
+            found = _one(server, "inside", names=[]) | _NEW_DATABASE
+            _list(outcome, name, become, _inside_steps(name, found, superuser=who["superuser"]))
             return outcome
         # The server connection stays open: it holds the lock.
         with database.connect(database.with_database(url, name), name="portaldb init") as target:
+            target.execute(query("bootstrap", "prepare"))
             found = _one(target, "inside", names=[role.name for role in ROLES])
-            if not who["superuser"] and not dry_run:
-                _become_owner(target, who["login"])
-            _perform(target, _inside_steps(name, found), outcome, dry_run, say)
-            if not dry_run:
-                # pg_cron was perhaps made just now: its schema is granted after it is there.
-                found = _one(target, "inside", names=[role.name for role in ROLES])
-                _perform(target, _cron_grant_steps(found), outcome, dry_run, say)
+            steps = _inside_steps(name, found, superuser=who["superuser"])
+            if dry_run:
+                _list(outcome, name, become, steps)
+                return outcome
+            if become:
+                _become_owner(target, become[0], who["login"])
+            _perform(target, steps, outcome, dry_run, say)
     return outcome
+
+
+def _take_turns(server: Connection, say: Callable[[str], None]) -> None:
+    """Wait for another `init` on this server to end."""
+    row = server.execute(query("bootstrap", "try_lock"), {"key": INIT_LOCK_KEY}).fetchone()
+    if not (row and row["held"]):
+        say("waiting: another init is at work on this server")
+        server.execute(query("bootstrap", "lock"), {"key": INIT_LOCK_KEY})
+
+
+def _list(outcome: Outcome, name: str, become: list[Step], steps: list[Step]) -> None:
+    """Add what happens inside the database to a dry run, with psql's way into it."""
+    if steps:
+        inside = sql.Identifier(name).as_string(None)
+        outcome.done.extend([f"\\connect {inside}", *(step.text for step in [*become, *steps])])
 
 
 _NEW_DATABASE: dict[str, Any] = {
     "extensions": [],
-    "available": [],
-    "cron_database": None,
     "public_may_connect": True,
     "public_may_create": False,
     "may_connect": [],
-    "cron_granted": True,
+    "cron_granted": False,
     "public_owner": "pg_database_owner",
 }
 """What a database made from template0 holds, for a dry run on a server that has not got it yet."""
@@ -135,9 +149,16 @@ def _maintenance(url: str, wait: float) -> Connection:
     return database.connect(database.with_database(url, "postgres"), wait=wait, name="portaldb init")
 
 
-def _require(who: dict[str, Any]) -> None:
+def _require(who: dict[str, Any], name: str) -> None:
+    if name in _NOT_OURS:
+        raise UsageError(
+            f"the URL names the database {name}, which is the server's own. Name the one that init is to make, "
+            f"such as {database.DATABASE}."
+        )
     if who["version"] < database.MINIMUM_VERSION:
         raise RefusedError(f"The server is PostgreSQL {who['version'] // 10000}; mcp_portal needs 15 or newer.")
+    if who["standby"]:
+        raise RefusedError("The server is a standby and cannot be written. Connect to the primary.")
     if not who["superuser"] and not (who["createrole"] and who["createdb"]):
         raise RightsError(
             f"The login {who['login']} can make neither roles nor databases. Nothing was changed. Run init as a "
@@ -202,11 +223,14 @@ def _steps_for(role: Role, row: dict[str, Any] | None) -> list[Step]:
     return steps
 
 
+_NOT_OURS = ("postgres", "template0", "template1")
+
 _EXCESS = (
     ("NOSUPERUSER", "superuser"),
     ("NOBYPASSRLS", "bypassrls"),
     ("NOCREATEROLE", "createrole"),
     ("NOCREATEDB", "createdb"),
+    ("NOREPLICATION", "replication"),
 )
 
 
@@ -241,7 +265,7 @@ def _database_steps(name: str, locale: str, row: dict[str, Any] | None) -> list[
     return steps
 
 
-def _inside_steps(name: str, found: dict[str, Any]) -> list[Step]:
+def _inside_steps(name: str, found: dict[str, Any], *, superuser: bool) -> list[Step]:
     target = sql.Identifier(name)
     steps = []
     if found["public_owner"] != "pg_database_owner":
@@ -260,20 +284,18 @@ def _inside_steps(name: str, found: dict[str, Any]) -> list[Step]:
         for extension, lost in EXTENSIONS.items()
         if extension not in found["extensions"]
     ]
-    if found["cron_database"] == name and "pg_cron" in found["available"] and "pg_cron" not in found["extensions"]:
+    # A login that is no superuser may not see which database pg_cron lives in, and can but try.
+    cron_here = found["cron_database"] == name or (found["cron_database"] is None and not superuser)
+    if cron_here and "pg_cron" in found["available"] and "pg_cron" not in found["extensions"]:
         steps.append(_step("create_cron", "add pg_cron", lost="jobs run by `portaldb jobs` or another scheduler"))
-    return steps + _cron_grant_steps(found)
+    elif "pg_cron" in found["extensions"] and not found["cron_granted"]:
+        steps.append(_step("grant_cron", "let the owner schedule jobs", lost="jobs run by another scheduler"))
+    return steps
 
 
-def _cron_grant_steps(found: dict[str, Any]) -> list[Step]:
-    if "pg_cron" in found["extensions"] and not found["cron_granted"]:
-        return [_step("grant_cron", "let the maintenance role schedule jobs", lost="jobs run by another scheduler")]
-    return []
-
-
-def _become_owner(target: Connection, login: str) -> None:
+def _become_owner(target: Connection, become: Step, login: str) -> None:
     try:
-        target.execute(sql.SQL(query("bootstrap", "become")).format(role=sql.Identifier(OWNER)))
+        target.execute(become.text.encode())
     except psycopg.Error as error:
         raise server_error(error, f"becoming {OWNER} as {login}") from None
 
@@ -300,9 +322,9 @@ def _perform(
 
 def _explain(error: psycopg.Error, step: Step) -> PortalError:
     said = error.diag.message_primary or str(error)
-    if "locale" in said and step.text.startswith("CREATE DATABASE"):
+    if "locale" in said and "CREATE DATABASE" in step.text:
         return RefusedError(
-            f"The server has not got the locale that the database needs ({said}). Nothing was created. On Debian: "
+            f"The server has not got the locale that the database needs ({said}). It was not made. On Debian: "
             "apt-get install locales, then `localedef -i en_US -f UTF-8 en_US.UTF-8` and restart PostgreSQL; or "
             "choose one the server has with `portaldb init --locale C.UTF-8`."
         )
@@ -311,7 +333,7 @@ def _explain(error: psycopg.Error, step: Step) -> PortalError:
             f"To {step.what}, the server needs a package it has not got ({said}). On Debian: apt-get install "
             "postgresql-contrib. Then run the same command again."
         )
-    return server_error(error, step.what)
+    return server_error(error, f"trying to {step.what}")
 
 
 def _step(name: str, what: str, lost: str | None = None, **values: Any) -> Step:  # noqa: ANN401 - SQL parts or text

@@ -6,7 +6,8 @@ SELECT
     r.rolname AS login,
     r.rolsuper AS superuser,
     r.rolcreaterole AS createrole,
-    r.rolcreatedb AS createdb
+    r.rolcreatedb AS createdb,
+    pg_is_in_recovery() AS standby
 FROM pg_roles AS r
 WHERE r.rolname = session_user
 
@@ -18,6 +19,7 @@ SELECT
     r.rolbypassrls AS bypassrls,
     r.rolcreaterole AS createrole,
     r.rolcreatedb AS createdb,
+    r.rolreplication AS replication,
     ARRAY(
         SELECT g.rolname::text
         FROM pg_auth_members AS m
@@ -44,7 +46,8 @@ WHERE d.datname = %(name)s
 SELECT
     ARRAY(SELECT e.extname::text FROM pg_extension AS e) AS extensions,
     ARRAY(SELECT a.name::text FROM pg_available_extensions AS a) AS available,
-    current_setting('cron.database_name', true) AS cron_database,
+    -- Not shown to every login; then it is NULL, as it is where pg_cron is not loaded.
+    (SELECT s.setting FROM pg_settings AS s WHERE s.name = 'cron.database_name') AS cron_database,
     coalesce(
         (
             SELECT bool_or(acl.grantee = 0)
@@ -81,6 +84,16 @@ SELECT
     END AS cron_granted,
     (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace AS n WHERE n.nspname = 'public') AS public_owner
 
+-- name: prepare
+SELECT
+    set_config('statement_timeout', '0', false),
+    set_config('lock_timeout', '0', false),
+    set_config('idle_session_timeout', '0', false),
+    set_config('default_transaction_read_only', 'off', false)
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(%(key)s) AS held
+
 -- name: lock
 SELECT pg_advisory_lock(%(key)s)
 
@@ -97,6 +110,7 @@ COMMENT ON ROLE {role} IS {comment};
 GRANT {granted} TO {role};
 
 -- name: create_database
+-- In the spec's tablespace, pg_default, which is template0's: to name it takes a right that no managed server gives.
 CREATE DATABASE {database}
     WITH
     OWNER = {owner}
@@ -104,7 +118,6 @@ CREATE DATABASE {database}
     ENCODING = 'UTF8'
     LC_COLLATE = {locale}
     LC_CTYPE = {locale}
-    TABLESPACE = pg_default
     CONNECTION LIMIT = 100;
 
 -- name: alter_database_owner
@@ -130,6 +143,7 @@ CREATE EXTENSION {extension} SCHEMA public;
 
 -- name: create_cron
 CREATE EXTENSION pg_cron;
+GRANT USAGE ON SCHEMA cron TO portal_maintenance, mcp_admin;
 
 -- name: grant_cron
 GRANT USAGE ON SCHEMA cron TO portal_maintenance, mcp_admin;

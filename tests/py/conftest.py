@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With --postgres, leave out what does not ask the server: it has run without."""
     if config.getoption("--postgres"):
-        left_out = [item for item in items if "server" not in getattr(item, "fixturenames", ())]
+        asking = {"server", "fresh"}
+        left_out = [item for item in items if asking.isdisjoint(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
 
@@ -130,9 +131,9 @@ class Container:
     name: str
 
 
-@pytest.fixture(scope="session")
-def container(request: pytest.FixtureRequest) -> Iterator[Container]:
-    """Run the image of deploy/Dockerfile for this session."""
+@contextmanager
+def start_container() -> Iterator[Container]:
+    """Run the image of deploy/Dockerfile; it is gone at the end of the block."""
     require_engine()
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import DockerContainer
@@ -163,6 +164,13 @@ def container(request: pytest.FixtureRequest) -> Iterator[Container]:
                     pytest.fail(f"PostgreSQL in a container did not start:\n{said[-3000:]}", pytrace=False)
                 time.sleep(0.2)
         yield Container(url, running.get_wrapped_container().name)
+
+
+@pytest.fixture(scope="session")
+def container() -> Iterator[Container]:
+    """Run the image of deploy/Dockerfile for this session."""
+    with start_container() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
