@@ -94,8 +94,10 @@ names_of() {
     for wish; do
         case $wish in
             python) find_python >/dev/null || echo python3 python3-venv ca-certificates ;;
-            engine) command -v dockerd >/dev/null && command -v debootstrap >/dev/null \
-                || echo docker.io iptables debootstrap ;;
+            engine)
+                command -v dockerd >/dev/null || echo docker.io iptables
+                command -v debootstrap >/dev/null || echo debootstrap
+                ;;
             server)
                 postgresql=$(find_postgresql)
                 [ -z "$postgresql" ] || echo postgresql-"$postgresql"{,-cron,-pgtap,-plpgsql-check}
