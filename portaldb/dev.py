@@ -1,11 +1,36 @@
 """The PostgreSQL of this checkout, whichever it is: a private cluster, or a container where there is no apt."""
 
+import functools
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from portaldb import cluster, compose
-from portaldb.errors import ConnectError
+from portaldb.errors import ConnectError, RightsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def _as_owner(function: Callable[P, R]) -> Callable[P, R]:
+    """Say whose the files are, where they are not the caller's."""
+
+    @functools.wraps(function)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except PermissionError as error:
+            owner = Path(cluster.home() if cluster.home().exists() else cluster.home().parent).owner()
+            raise RightsError(
+                f"The private PostgreSQL of this checkout belongs to the user {owner}, and {error.filename} is closed "
+                f"to you. Run the same command as {owner}, or as root."
+            ) from None
+
+    return asked
+
+
+@_as_owner
 def start(say: cluster.Say, *, docker: bool = False) -> str:
     """Start it, made first if there is none, and say where it is."""
     if docker or compose.made():
@@ -15,6 +40,7 @@ def start(say: cluster.Say, *, docker: bool = False) -> str:
     return summary()
 
 
+@_as_owner
 def stop() -> str:
     """Stop it, and say so; its data stays."""
     if not running():
@@ -26,6 +52,7 @@ def stop() -> str:
     return "Stopped; the data is kept."
 
 
+@_as_owner
 def reset(say: cluster.Say, *, docker: bool = False) -> str:
     """Remove it with everything in it, start an empty one, and say where that is."""
     if docker or compose.made():
@@ -42,6 +69,7 @@ def exists() -> bool:
     return compose.made() or cluster.find() is not None
 
 
+@_as_owner
 def running() -> bool:
     """Say whether it lets logins in."""
     if compose.made():
@@ -50,6 +78,7 @@ def running() -> bool:
     return found is not None and found.running()
 
 
+@_as_owner
 def url(dbname: str = cluster.DATABASE, user: str = cluster.SUPERUSER) -> str:
     """Return its URL; raise ConnectError when it does not run."""
     if compose.made():
@@ -58,6 +87,7 @@ def url(dbname: str = cluster.DATABASE, user: str = cluster.SUPERUSER) -> str:
     return cluster.require().url(dbname, user)
 
 
+@_as_owner
 def psql(dbname: str, user: str, arguments: tuple[str, ...]) -> None:
     """Become psql."""
     if compose.made():
@@ -69,6 +99,7 @@ def psql(dbname: str, user: str, arguments: tuple[str, ...]) -> None:
     os.execvp(command[0], command)  # noqa: S606 - psql takes over
 
 
+@_as_owner
 def report() -> dict[str, object]:
     """Return what there is to know of it."""
     if compose.made():

@@ -32,6 +32,13 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     root.mkdir(mode=0o755)
     (root / "deploy").symlink_to(layout.sql_root() / "deploy")
     monkeypatch.setattr(layout, "sql_root", lambda: root)
+
+    def run_unsynced(doing: str, *argv: str | Path, uid: int, seconds: float = 120) -> str:
+        # No test pulls the plug, and a disk that others use makes each cluster wait long for its sync
+        unsynced = ["--no-sync"] if Path(argv[0]).name == "initdb" else []
+        return programs.run(doing, *argv, *unsynced, uid=uid, seconds=seconds)
+
+    monkeypatch.setattr(clusters, "run", run_unsynced)
     yield root
     if found := clusters.find():
         found.destroy()
@@ -329,3 +336,23 @@ def test_importing_it_is_cheap() -> None:
     """Every command asks for the default URL, so asking must cost nothing noticeable."""
     code = "import sys; import portaldb.cluster; sys.exit('psycopg' in sys.modules or 'rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_is_told_whose_it_is(checkout: Path) -> None:
+    """Who may not look into the cluster's folder reads whose it is, and no traceback."""
+    clusters.start()
+    script = (
+        "import sys; from pathlib import Path; from portaldb import dev, layout, errors\n"
+        "layout.sql_root = lambda: Path(sys.argv[1])\n"
+        "for ask in (dev.report, dev.stop, dev.url, lambda: dev.start(print)):\n"
+        "    try: ask()\n"
+        "    except errors.RightsError as error: print(error)"
+    )
+    package = checkout / "package"
+    shutil.copytree(Path(clusters.__file__).parent, package / "portaldb")
+    said = subprocess.run(
+        [shutil.which("python3", path="/usr/bin") or sys.executable, "-c", script, str(checkout)],
+        capture_output=True, text=True, check=False, user=pwd.getpwnam("nobody").pw_uid, cwd=package,
+    )  # fmt: skip
+    assert said.stdout.count("belongs to the user root") == 4, said.stdout + said.stderr
