@@ -202,7 +202,7 @@ def _rows_of(found: Look) -> Script | None:
     texts = [
         migration.script.text
         for migration in found.todo
-        if all(reconcile.repeatable(each) for each in migration.script.statements) and migration.script.statements
+        if (statements := reconcile.statements_of(migration)) and all(reconcile.repeatable(each) for each in statements)
     ]
     if not texts:
         return None

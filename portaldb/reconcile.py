@@ -240,7 +240,7 @@ class _Planner:
 
     def _rows(self, section: _Section, migration: Migration) -> None:
         """Take the text of a migration that makes no object, where doing it twice does no harm."""
-        statements = _statements(migration)
+        statements = statements_of(migration)
         if statements and all(repeatable(each) for each in statements):
             section.heading += ": rows alone, and those that are there already stay as they are"
             section.text = migration.script.text
@@ -249,7 +249,7 @@ class _Planner:
             section.text = "".join(f"-- {line}\n" for line in migration.script.text.splitlines())
 
     def _rows_besides(self, section: _Section, migration: Migration) -> None:
-        for statement in _statements(migration):
+        for statement in statements_of(migration):
             if statement.kind in ("InsertStmt", "UpdateStmt", "DeleteStmt", "DoStmt"):
                 lines = f"{statement.text};".splitlines()
                 if not repeatable(statement):
@@ -280,7 +280,8 @@ def _parsed_at_once(thing: Thing) -> bool:
     return "LANGUAGE sql" in thing.definition
 
 
-def _statements(migration: Migration) -> tuple[Statement, ...]:
+def statements_of(migration: Migration) -> tuple[Statement, ...]:
+    """Return a migration's statements, none where our parser does not know its SQL."""
     try:
         return migration.script.statements
     except UnparsableError:

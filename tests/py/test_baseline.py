@@ -277,6 +277,15 @@ def test_baseline_adopts_what_plain_yoyo_marked(make_database: MakeDatabase, por
     is_under_the_migrations(url, portaldb)
 
 
+def test_baseline_puts_back_a_mark_that_was_taken_away(make_database: MakeDatabase, portaldb: Portaldb) -> None:
+    """Where plain yoyo unmarked what is still there, the catalog proves it and the mark comes back."""
+    url = make_database(migrate=True)
+    execute(url, "DELETE FROM public._yoyo_migration WHERE migration_id LIKE '0006%'")
+    assert portaldb("status", "--check", database=url).returncode == 1
+    assert "1 migrations adopted" in portaldb("baseline", "--yes", database=url, check=True).stdout
+    is_under_the_migrations(url, portaldb)
+
+
 def test_baseline_refuses_where_there_is_nothing_to_adopt(make_database: MakeDatabase, portaldb: Portaldb) -> None:
     """Before init, on an empty database, and on one that is recorded already: each says what to run instead."""
     assert "portaldb init" in paragraph(portaldb("baseline", database=make_database(init=False)), 4)

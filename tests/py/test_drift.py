@@ -12,6 +12,7 @@ from support import paragraph, series
 
 from portaldb import catalog, ddl, drift, manifest
 from portaldb.catalog import Thing
+from portaldb.cluster import Cluster
 from portaldb.database import connect, reading
 from portaldb.drift import Change
 from portaldb.layout import sql_root
@@ -505,6 +506,20 @@ def test_drift_finds_nothing_after_down_and_up(make_database: MakeDatabase, port
     assert found(url) == []
     portaldb("migrate", database=url, check=True)
     assert found(url) == []
+
+
+def test_drift_finds_nothing_where_init_was_no_superusers(portaldb: Portaldb) -> None:
+    """On a managed server some of init is forbidden; that is said then, and is no drift for ever after."""
+    managed = Cluster.create_throwaway()
+    try:
+        execute(managed.url("postgres"), "CREATE ROLE administrator LOGIN CREATEROLE CREATEDB PASSWORD 'made up'")
+        host = {"host": "127.0.0.1", "user": "administrator", "password": "made up"}
+        url = conninfo.make_conninfo(managed.url("mcp_portal"), **host)
+        portaldb("init", database=url, check=True)
+        portaldb("migrate", database=url, check=True)
+        portaldb("drift", database=url, check=True)
+    finally:
+        managed.destroy()
 
 
 def test_drift_allows_the_partitions_of_the_job(make_database: MakeDatabase) -> None:
