@@ -45,7 +45,9 @@ SELECT is(
 )
 FROM counted AS c;
 
-SELECT is(tap.rows_of(s.statement), 1::bigint, 'the owner adds to ' || split_part(s.statement, ' ', 3))
+SELECT is(
+    tap.rows_of(s.statement), 1::bigint, 'the owner adds to ' || split_part(s.statement, ' ', 3)
+)
 FROM unnest(
     ARRAY[
         $$INSERT INTO public.users (azure_oid, email, role) VALUES ('x', 'x', 'super_admin')$$,
