@@ -25,7 +25,7 @@ fi
 
 # fail "one paragraph": what was being done, what was said, what to do next
 fail() {
-    printf '\nError: %s\n' "$1" | fold -s -w 100 >&2
+    printf '\nError: %s\n' "$1" | fold -s -w 80 >&2
     exit "${2:-7}"
 }
 
