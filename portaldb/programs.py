@@ -54,9 +54,7 @@ def find_programs(major: int | None = None) -> Path:
 
 def major_of(bindir: Path) -> int:
     """Return the major version of the server's programs in a folder, 0 if there are none."""
-    found = (
-        re.search(r"(\d+)", _ask(bindir / "postgres", "--version")) if (bindir / "initdb").exists() else None
-    )
+    found = re.search(r"(\d+)", _ask(bindir / "postgres", "--version")) if (bindir / "initdb").exists() else None
     return int(found[1]) if found else 0
 
 
@@ -114,9 +112,7 @@ def run(doing: str, *argv: str | Path, uid: int, seconds: float = 120) -> str:
             **identity(uid),
         )
     except subprocess.TimeoutExpired:
-        raise PortalError(
-            f"{doing} took longer than {seconds:.0f} seconds and was given up ({argv[0]})."
-        ) from None
+        raise PortalError(f"{doing} took longer than {seconds:.0f} seconds and was given up ({argv[0]}).") from None
     except OSError as error:
         raise PortalError(f"{doing} failed: {argv[0]} could not be started ({error.strerror}).") from error
     if done.returncode != 0:
