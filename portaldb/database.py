@@ -322,8 +322,11 @@ def server_error(error: psycopg.Error, doing: str) -> PortalError:
 
 def is_lost(error: psycopg.Error) -> bool:
     """Say whether the connection is gone, rather than a statement refused."""
-    shutdown = psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown
-    return isinstance(error, shutdown) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
+    return error.sqlstate in _LOST or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
+
+
+_LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+"""The states with which the server ends a session: a shutdown, a crash, a start, or one of its timeouts."""
 
 
 def _server_hint(error: psycopg.Error) -> str:
