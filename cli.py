@@ -457,6 +457,61 @@ def baseline(
         raise report.verdict(found, output)
 
 
+@cli.command()
+@database_option
+@source_option
+@click.option("--live", is_flag=True, help="Try the database itself, in a transaction that is rolled back.")
+@click.option(
+    "--access",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The intended access. Default: access.toml of this release.",
+)
+@click.option("--context", metavar="NAME", help="The setting that names the user; default: what the access file says.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit's XML.")
+@json_option
+def verify(
+    database: str | None,
+    source: Path | None,
+    live: bool,
+    access: Path | None,
+    context: str | None,
+    junit: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove tenant isolation: try what everyone can reach, and compare with what they are meant to.
+
+    Without --live it makes a database from the migrations on the same server and drops it afterwards. With --live,
+    existing rows are neither read nor locked. Needs a superuser. The exit code is 1 when anything is not as meant.
+
+    \b
+    Example:  portaldb verify --junit isolation.xml
+    """
+    from portaldb.database import resolve
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+    from portaldb.verify import access as intended
+    from portaldb.verify import export, report, run
+
+    url = resolve(database)
+    meant = intended.read(access or intended.DEFAULT, setting=context)
+    if live:
+        outcome = run.verify(url, meant, live=True)
+    else:
+        with run.throwaway(url, read(source or sql_root()), _say) as target:
+            outcome = run.verify(target, meant, live=False)
+    if junit:
+        export.junit(outcome, junit)
+    if as_json:
+        emit_json(export.as_dict(outcome))
+    else:
+        report.show(outcome)
+    if outcome.failures:
+        raise FindingsError(
+            "" if as_json else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+        )
+
+
 @cli.command(hidden=True)
 @database_option
 @click.option("--write", is_flag=True, help="Write the file where it is not current.")

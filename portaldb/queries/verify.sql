@@ -1,0 +1,289 @@
+-- What `portaldb verify` looks at, and how it tries a statement as somebody.
+
+-- name: session
+SELECT
+    pg_is_in_recovery() AS standby,
+    current_database() AS database,
+    session_user AS login,
+    ARRAY(
+        SELECT wanted.name
+        FROM unnest(%(roles)s::text[]) AS wanted (name)
+        WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = wanted.name)
+    ) AS missing_roles,
+    (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = session_user) AS superuser,
+    current_setting('server_version_num')::int AS version
+
+-- name: relations
+SELECT
+    c.oid::int8 AS oid,
+    n.nspname::text AS schema,
+    c.relname::text AS name,
+    c.relkind::text AS kind,
+    (
+        SELECT pn.nspname || '.' || p.relname
+        FROM pg_partition_ancestors(c.oid) AS ancestor (relid)
+        INNER JOIN pg_class AS p ON p.oid = ancestor.relid
+        INNER JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
+        WHERE c.relispartition AND NOT p.relispartition
+    ) AS partition_of,
+    c.relkind IN ('v', 'm', 'S') AND pg_relation_is_updatable(c.oid, false) = 0 AS fixed
+FROM pg_class AS c
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE
+    c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND n.nspname NOT LIKE 'pg\_toast%%'
+    AND n.nspname NOT LIKE 'pg\_temp%%'
+    AND n.nspname <> 'portaldb_verify'
+    AND (%(schemas)s::text[] IS NULL OR n.nspname = any(%(schemas)s::text[]))
+    AND EXISTS (
+        SELECT
+        FROM unnest(%(roles)s::text[]) AS r (name)
+        WHERE
+            has_schema_privilege(r.name, n.oid, 'USAGE')
+            AND CASE
+                WHEN c.relkind = 'S' THEN has_sequence_privilege(r.name, c.oid, 'USAGE, SELECT, UPDATE')
+                ELSE has_any_column_privilege(r.name, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                    OR has_table_privilege(r.name, c.oid, 'DELETE, TRUNCATE, TRIGGER')
+            END
+    )
+ORDER BY 2, 3
+
+-- name: columns
+SELECT
+    a.attrelid::int8 AS oid,
+    a.attname::text AS name,
+    format_type(a.atttypid, NULL) AS type,
+    t.typcategory::text AS category,
+    a.attnotnull AND NOT a.atthasdef AS needed,
+    EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
+    ) AS alone_primary
+FROM pg_attribute AS a
+INNER JOIN pg_type AS t ON t.oid = a.atttypid
+WHERE a.attrelid = any(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+
+-- name: foreign_keys
+SELECT
+    c.confrelid::int8 AS target,
+    format('%%I.%%I', n.nspname, r.relname) AS source,
+    a.attname::text AS source_column,
+    b.attname::text AS target_column
+FROM pg_constraint AS c
+INNER JOIN pg_class AS r ON r.oid = c.conrelid
+INNER JOIN pg_namespace AS n ON n.oid = r.relnamespace
+INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+INNER JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
+WHERE
+    c.contype = 'f'
+    AND c.confdeltype IN ('a', 'r')
+    AND c.conparentid = 0
+    AND c.conrelid <> c.confrelid
+    AND cardinality(c.conkey) = 1
+
+-- name: functions
+SELECT
+    p.oid::int8 AS oid,
+    n.nspname::text AS schema,
+    format(
+        '%%s(%%s)', p.proname,
+        (
+            SELECT string_agg(format_type(given.type, NULL), ',' ORDER BY given.place)
+            FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS given (type, place)
+        )
+    ) AS signature,
+    format('%%I.%%I', n.nspname, p.proname) AS called,
+    ARRAY(
+        SELECT format_type(given.type, NULL)
+        FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS given (type, place)
+        ORDER BY given.place
+    ) AS arguments,
+    p.prokind::text AS kind
+FROM pg_proc AS p
+INNER JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE
+    n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND n.nspname NOT LIKE 'pg\_temp%%'
+    AND n.nspname <> 'portaldb_verify'
+    AND (%(schemas)s::text[] IS NULL OR n.nspname = any(%(schemas)s::text[]))
+    AND NOT EXISTS (
+        SELECT FROM pg_depend AS d
+        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    )
+    AND EXISTS (
+        SELECT FROM unnest(%(roles)s::text[]) AS r (name)
+        WHERE has_schema_privilege(r.name, n.oid, 'USAGE')
+    )
+ORDER BY 2, 3
+
+-- name: roles
+SELECT
+    r.rolname::text AS name,
+    r.rolsuper AS superuser,
+    r.rolbypassrls AS bypassrls,
+    r.rolcreaterole AS createrole,
+    r.rolcreatedb AS createdb,
+    r.rolreplication AS replication,
+    ARRAY(
+        SELECT g.rolname::text
+        FROM pg_auth_members AS m
+        INNER JOIN pg_roles AS g ON g.oid = m.roleid
+        WHERE m.member = r.oid
+        ORDER BY 1
+    ) AS member_of,
+    has_database_privilege(r.oid, current_database(), 'TEMPORARY') AS temporary,
+    ARRAY(
+        SELECT n.nspname::text
+        FROM pg_namespace AS n
+        WHERE
+            n.nspname NOT LIKE 'pg\_%%'
+            AND n.nspname NOT IN ('information_schema', 'portaldb_verify')
+            AND (%(schemas)s::text[] IS NULL OR n.nspname = any(%(schemas)s::text[]))
+            AND has_schema_privilege(r.oid, n.oid, 'CREATE')
+        ORDER BY 1
+    ) AS creates_in
+FROM pg_roles AS r
+WHERE r.rolname = any(%(roles)s)
+ORDER BY 1
+
+-- name: privileges
+SELECT
+    wanted.n,
+    CASE
+        WHEN wanted.col IS NOT NULL
+            THEN has_column_privilege(wanted.role, wanted.oid::oid, wanted.col, wanted.privilege)
+        WHEN wanted.privilege = 'REFERENCES'
+            THEN has_any_column_privilege(wanted.role, wanted.oid::oid, wanted.privilege)
+        ELSE has_table_privilege(wanted.role, wanted.oid::oid, wanted.privilege)
+    END AS has
+FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8, col text, privilege text)
+
+-- name: present
+SELECT coalesce(jsonb_object_agg({key}::text, {place}), '{{}}'::jsonb) AS found
+FROM {relation} AS t
+WHERE {key} = any({keys})
+
+-- name: scratch
+CREATE SCHEMA portaldb_verify;
+GRANT USAGE, CREATE ON SCHEMA portaldb_verify TO {roles};
+CREATE FUNCTION portaldb_verify.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+GRANT EXECUTE ON FUNCTION portaldb_verify.nothing() TO {roles};
+
+-- name: try
+CREATE FUNCTION pg_temp.portaldb_try(p_trials jsonb, p_setting text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_trial  jsonb;
+    v_step   text;
+    v_found  text;
+    v_count  bigint;
+    v_answer jsonb;
+    v_all    jsonb[] := '{}';
+BEGIN
+    FOR v_trial IN SELECT jsonb_array_elements(p_trials)
+    LOOP
+        v_found := NULL;
+        -- A block with a handler is a savepoint: whatever the statement did is undone at its end.
+        BEGIN
+            FOR v_step IN SELECT jsonb_array_elements_text(v_trial -> 'before')
+            LOOP
+                EXECUTE v_step;
+            END LOOP;
+            PERFORM set_config(p_setting, coalesce(v_trial ->> 'context', ''), true);
+            IF v_trial ? 'session' THEN
+                PERFORM set_config('session_authorization', v_trial ->> 'session', true);
+            ELSE
+                PERFORM set_config('role', v_trial ->> 'role', true);
+            END IF;
+            IF v_trial ? 'row_security' THEN
+                PERFORM set_config('row_security', v_trial ->> 'row_security', true);
+            END IF;
+            IF (v_trial ->> 'fetch')::boolean THEN
+                EXECUTE v_trial ->> 'sql' INTO v_found;
+                v_count := 0;
+            ELSE
+                EXECUTE v_trial ->> 'sql';
+                GET DIAGNOSTICS v_count = ROW_COUNT;
+            END IF;
+            IF v_trial ? 'look' THEN
+                PERFORM set_config('role', 'none', true);
+                PERFORM set_config('row_security', 'on', true);
+                EXECUTE v_trial ->> 'look' INTO v_found;
+            END IF;
+            RAISE SQLSTATE 'PV001'
+                USING MESSAGE = jsonb_build_object('state', '00000', 'rows', v_count, 'found', v_found)::text;
+        EXCEPTION
+            WHEN SQLSTATE 'PV001' THEN
+                v_answer := sqlerrm::jsonb;
+            WHEN OTHERS THEN
+                v_answer := jsonb_build_object('state', sqlstate, 'said', sqlerrm);
+        END;
+        v_all := v_all || v_answer;
+    END LOOP;
+    RETURN to_jsonb(v_all);
+END;
+$$
+
+-- name: run
+SELECT pg_temp.portaldb_try(%(trials)s::jsonb, %(setting)s) AS answers
+
+-- The statements that are tried. WHERE false runs through the rights and reaches no row.
+
+-- name: select_column
+SELECT {column} FROM {relation} WHERE false
+
+-- name: select_rows
+SELECT array_to_json(array_agg(t.{key}::text)) FROM {relation} AS t WHERE t.{key} = any({keys})
+
+-- name: insert_column
+INSERT INTO {relation} ({column}) SELECT NULL WHERE false
+
+-- name: insert_row
+INSERT INTO {relation} ({columns}) VALUES ({values})
+
+-- name: update_column
+UPDATE {relation} SET {column} = DEFAULT WHERE false
+
+-- name: update_rows
+UPDATE {relation} SET {column} = {value}
+
+-- name: update_rows_live
+UPDATE {relation} SET {column} = {value} WHERE {key} = any({keys})
+
+-- name: delete_none
+DELETE FROM {relation} WHERE false
+
+-- name: delete_rows
+DELETE FROM {relation}
+
+-- name: delete_rows_live
+DELETE FROM {relation} WHERE {key} = any({keys})
+
+-- name: clear
+DELETE FROM {relation} WHERE {column} = any({keys})
+
+-- name: truncate
+TRUNCATE {relation}
+
+-- name: references
+CREATE TABLE portaldb_verify.refers (c {type} REFERENCES {relation} ({column}))
+
+-- name: trigger
+CREATE TRIGGER portaldb_verify BEFORE INSERT ON {relation}
+FOR EACH ROW EXECUTE FUNCTION portaldb_verify.nothing()
+
+-- name: grant_select
+GRANT SELECT ON {relation} TO {role}
+
+-- name: call
+SELECT {function}({arguments}) FROM (SELECT {values} OFFSET 0) AS v WHERE false
+
+-- name: set_role
+SELECT set_config('role', {role}, true)
+
+-- name: function_privileges
+SELECT
+    wanted.n,
+    has_function_privilege(wanted.role, wanted.oid::oid, 'EXECUTE') AS has
+FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8)

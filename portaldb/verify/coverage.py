@@ -1,0 +1,70 @@
+"""What needs no trial: relations and functions without an entry, entries without one, and the power of roles."""
+
+from collections.abc import Iterable, Iterator
+
+from portaldb.verify.access import Access
+from portaldb.verify.cells import Cell
+from portaldb.verify.found import Catalog
+from portaldb.verify.trial import Result
+
+_POWERS = ("superuser", "bypassrls", "createrole", "createdb", "replication")
+
+
+def check(access: Access, catalog: Catalog) -> list[Result]:
+    """Return a result for each relation, function and role."""
+    return [*_relations(access, catalog), *_functions(access, catalog), *_roles(access, catalog)]
+
+
+def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
+    for found in catalog.relations:
+        where = f"[partitions] for {found.partition_of}" if found.partition_of else "[relations]"
+        yield _result(
+            found.full, "entry", found.entry is not None,
+            "has an entry", f"our roles reach it, and the access file has no entry for it in {where}",
+        )  # fmt: skip
+    there = {found.full for found in catalog.relations}
+    for name, relation in access.relations.items():
+        if name not in there and not relation.optional:
+            yield _result(
+                name, "entry", False, "", "the access file has an entry for it, and none of our roles reaches it"
+            )
+
+
+def _functions(access: Access, catalog: Catalog) -> Iterator[Result]:
+    there = {function.full for function in catalog.functions}
+    for name in sorted(there | set(access.functions)):
+        said = "the access file has no entry for it" if name in there else "it has an entry, and the catalog has it not"
+        yield _result(name, "entry", name in there and name in access.functions, "has an entry", said)
+
+
+def _roles(access: Access, catalog: Catalog) -> Iterator[Result]:
+    for row in catalog.roles:
+        role = access.roles[row["name"]]
+        for power in _POWERS:
+            meant = role.bypassrls if power == "bypassrls" else False
+            has = "has it" if row[power] else "has it not"
+            yield _result(role.name, power, row[power] == meant, has, f"{has}, which is not meant")
+        members = tuple(row["member_of"])
+        said = f"is a member of {_list(members)}, meant is {_list(role.member_of)}"
+        yield _result(
+            role.name, "membership", members == role.member_of,
+            "as meant", said,
+        )  # fmt: skip
+        if not _owns(access, role.name):
+            places = [*row["creates_in"], *["pg_temp"] * row["temporary"]]
+            yield _result(
+                role.name, "create", not places, "makes no objects", f"may make objects in {_list(places)}",
+            )  # fmt: skip
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _owns(access: Access, role: str) -> bool:
+    return any(actor.name == "owner" and actor.role == role for actor in access.actors)
+
+
+def _result(relation: str, command: str, good: bool, as_meant: str, fault: str) -> Result:
+    cell = Cell("everyone" if command == "entry" else relation, relation, command, "as meant", what="catalog")
+    return Result(cell, "as meant" if good else "not as meant", as_meant if good else fault)

@@ -1,0 +1,156 @@
+"""A run of the verifier: on a throwaway database, or on a running one inside a transaction that is rolled back."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from portaldb import bootstrap, database, engine
+from portaldb.database import Connection, query
+from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
+from portaldb.source import Migration
+from portaldb.verify import cells, coverage, found, trial
+from portaldb.verify.access import Access
+from portaldb.verify.labels import Labels
+from portaldb.verify.trial import Result
+
+LOCK_TIMEOUT = "100ms"
+"""How long a trial waits for a lock; on a running database nobody waits longer behind one."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found, where, and how long it took."""
+
+    where: str
+    live: bool
+    access: Access
+    labels: Labels
+    results: list[Result]
+    seconds: float
+    version: int
+
+    @property
+    def failures(self) -> list[Result]:
+        """The results that are not as expected, in the order of the matrix."""
+        return [result for result in self.results if not result.ok]
+
+
+@contextmanager
+def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None]) -> Iterator[str]:
+    """Make a database from the migrations, and drop it afterwards, whatever happened meanwhile.
+
+    Raises FindingsError where a role of the server has powers that `init` would take from it: they are not mended here.
+    """
+    name = f"portaldb_verify_{secrets.token_hex(6)}"
+    target = database.with_database(url, name)
+    with database.connect(database.with_database(url, "postgres"), name="portaldb verify") as server:
+        _require_roles_alone(target, name)
+        try:
+            bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
+            engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
+            say(f"a throwaway database from {len(migrations)} migrations")
+            yield target
+        finally:
+            server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+
+
+def _quiet(line: str, *, passing: bool = False) -> None:
+    """Say nothing: the command's own lines tell what is going on."""
+
+
+def _require_roles_alone(target: str, name: str) -> None:
+    planned = bootstrap.init(target, locale="C", dry_run=True, wait=0, say=lambda _line: None)
+    changed = [text for text in planned.done if text.startswith("ALTER ROLE") and " NO" in text]
+    if changed:
+        raise FindingsError(
+            f"The roles of this server have powers that they are not meant to have. `portaldb init` would run: "
+            f"{' '.join(changed)} Nothing was changed, and nothing else was looked at ({name} was not made)."
+        )
+
+
+def verify(url: str, access: Access, *, live: bool) -> Outcome:
+    """Try every cell in one transaction, which is rolled back.
+
+    Raises RefusedError on a standby, RightsError for a login that cannot act as everyone.
+    """
+    began = time.monotonic()
+    labels = Labels(access.ids)
+    with database.connect(url, name="portaldb verify") as connection:
+        version = require(connection, access)
+        with inside(connection):
+            results = matrix(connection, access, labels, live=live)
+    where = database.describe(url) if live else "a throwaway database"
+    return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
+
+
+@contextmanager
+def inside(connection: Connection) -> Iterator[None]:
+    """Open the transaction that is rolled back, with short waits and no other surprises."""
+    try:
+        with connection.transaction(force_rollback=True):
+            for name, value in _SETTINGS:
+                connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+            yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise database.server_error(error, "making the synthetic rows; somebody holds a lock on their tables") from None
+    except psycopg.Error as error:
+        raise database.server_error(error, "trying who reaches what") from None
+
+
+_SETTINGS = (
+    ("lock_timeout", LOCK_TIMEOUT),
+    ("statement_timeout", "30s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("search_path", "pg_catalog, pg_temp"),
+    ("client_min_messages", "error"),
+    ("row_security", "on"),
+)
+
+
+def require(connection: Connection, access: Access) -> int:
+    """Raise where this server or login cannot be used; return the server's version."""
+    row = connection.execute(query("verify", "session"), {"roles": list(access.roles)}).fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    if row["standby"]:
+        raise RefusedError(
+            f"{row['database']} is a standby, where no synthetic row can be made. Connect to the primary."
+        )
+    if row["missing_roles"]:
+        raise EnvironmentMissingError(
+            f"The role {', '.join(row['missing_roles'])} does not exist on this server. Run `portaldb init` first."
+        )
+    if not row["superuser"]:
+        raise RightsError(
+            f"The login {row['login']} cannot act as every role. Connect as a superuser: what is tried is rolled back, "
+            "and nothing of yours is read."
+        )
+    return int(row["version"])
+
+
+def matrix(
+    connection: Connection, access: Access, labels: Labels, *, live: bool, only: str | None = None
+) -> list[Result]:
+    """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
+    catalog, derived = prepare(connection, access, labels, live=live, only=only)
+    return in_order(access, [*coverage.check(access, catalog), *trial.run(connection, derived, access.setting)])
+
+
+def in_order(access: Access, results: list[Result]) -> list[Result]:
+    """Sort results as the access file names their relations: a table comes before the views over it."""
+    places = {name: place for place, name in enumerate([*access.relations, *access.functions])}
+    return sorted(results, key=lambda result: places.get(result.cell.relation, -1))
+
+
+def prepare(
+    connection: Connection, access: Access, labels: Labels, *, live: bool, only: str | None = None
+) -> tuple[found.Catalog, list[cells.Cell]]:
+    """Make the synthetic rows and the tools of the trials, and return what there is and what is to be tried."""
+    trial.insert_rows(connection, access, labels, live=live)
+    trial.make_tools(connection, access, live=live)
+    catalog = found.look(connection, access, labels)
+    return catalog, cells.derive(access, catalog, labels, live=live, only=only)

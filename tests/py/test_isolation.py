@@ -1,0 +1,34 @@
+"""Tenant isolation, as the command proves it on what the migrations make."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import Portaldb
+from support import ask
+
+
+def test_verify_is_green_on_what_the_migrations_make(
+    server: str, portaldb: Portaldb, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every cell is as meant, in print and in JUnit's XML, and the throwaway database is gone."""
+    report = tmp_path / "isolation.xml"
+    done = portaldb("verify", "--junit", str(report), database=server)
+    with capfd.disabled():
+        print(f"\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201 - what verify reports is what a person reads
+    assert done.returncode == 0, "isolation is not as meant; the report is above"
+    root = ET.parse(report).getroot()  # noqa: S314 - our own file
+    assert root.get("failures") == "0"
+    assert len(root.findall("testsuite/testcase")) == int(root.get("tests", 0)) > 7000
+    assert not ask(server, "SELECT datname FROM pg_database WHERE datname LIKE 'portaldb_verify%'")
+
+
+def test_verify_json_has_each_cell_with_its_evidence(server: str, portaldb: Portaldb) -> None:
+    """What is compared is more than refusals: rows seen, changed and removed, by each actor."""
+    found = json.loads(portaldb("verify", "--json", database=server, check=True).stdout)
+    assert found["ok"] and not found["failures"]
+    assert found["cells"] == len(found["results"])
+    reached = {(each["actor"], each["command"]) for each in found["results"] if isinstance(each["expected"], list)}
+    assert {("user", "select"), ("user", "update"), ("super_admin", "delete"), ("nobody", "select")} <= reached
+    assert all(each["statement"] or each["answer"] for each in found["results"])
