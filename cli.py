@@ -469,6 +469,7 @@ def baseline(
 )
 @click.option("--context", metavar="NAME", help="The setting that names the user; default: what the access file says.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit's XML.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
 def verify(
     database: str | None,
@@ -477,6 +478,7 @@ def verify(
     access: Path | None,
     context: str | None,
     junit: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Prove tenant isolation: try what everyone can reach, and compare with what they are meant to.
@@ -491,7 +493,7 @@ def verify(
     from portaldb.layout import sql_root
     from portaldb.source import read
     from portaldb.verify import access as intended
-    from portaldb.verify import export, report, run
+    from portaldb.verify import export, page, report, run
 
     url = resolve(database)
     meant = intended.read(access or intended.DEFAULT, setting=context)
@@ -502,6 +504,8 @@ def verify(
             outcome = run.verify(target, meant, live=False)
     if junit:
         export.junit(outcome, junit)
+    if html:
+        page.write(outcome, html)
     if as_json:
         emit_json(export.as_dict(outcome))
     else:

@@ -127,7 +127,7 @@ SELECT
     r.rolcreatedb AS createdb,
     r.rolreplication AS replication,
     ARRAY(
-        SELECT g.rolname::text
+        SELECT DISTINCT g.rolname::text
         FROM pg_auth_members AS m
         INNER JOIN pg_roles AS g ON g.oid = m.roleid
         WHERE m.member = r.oid
