@@ -26,7 +26,8 @@ SELECT
         INNER JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
         WHERE c.relispartition AND NOT p.relispartition
     ) AS partition_of,
-    c.relkind IN ('v', 'm', 'S') AND pg_relation_is_updatable(c.oid, false) = 0 AS fixed
+    c.relkind IN ('v', 'm', 'S') AND pg_relation_is_updatable(c.oid, false) = 0 AS fixed,
+    coalesce(c.reloptions, '{}')::text[] AS options
 FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE
@@ -100,7 +101,11 @@ SELECT
         FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS given (type, place)
         ORDER BY given.place
     ) AS arguments,
-    p.prokind::text AS kind
+    p.prokind::text AS kind,
+    p.prosecdef AS definer,
+    pg_get_userbyid(p.proowner)::text AS owner,
+    p.prosqlbody IS NOT NULL
+    OR EXISTS (SELECT FROM unnest(p.proconfig) AS s (setting) WHERE s.setting LIKE 'search_path=%%') AS pinned
 FROM pg_proc AS p
 INNER JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Relation:
     keys: tuple[str, ...] = ()
     forced: bool = False
     optional: bool = False
+    ours: bool = True
+    owner_rights: bool = False
     rows: tuple[Row, ...] = ()
     rows_of: str = ""
     scopes: dict[str, list[Row]] = field(default_factory=dict)
@@ -78,8 +80,8 @@ class Access:
     relations: dict[str, Relation]
     partitions: dict[str, Relation]
     functions: dict[str, list[str]]
+    definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
-    survivors: dict[str, str]
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -166,6 +168,8 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             keys=(keys,) if isinstance(keys, str) else tuple(keys),
             forced=each.get("forced", False),
             optional=each.get("optional", False),
+            ours=each.get("everywhere", True),
+            owner_rights=each.get("owner_rights", False),
             rows=tuple(each.get("rows", [])),
             rows_of=qualified(each["rows_of"]) if "rows_of" in each else "",
             scopes={
@@ -196,16 +200,14 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         relations=relations,
         partitions=partitions,
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
+        definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
-        survivors=found.get("survivors", {}),
     )
 
 
 def _partition(parent: Relation, entry: Relation) -> Relation:
     """A partition shows rows of its parent."""
-    return Relation(
-        entry.name, entry.keys, False, True, parent.rows, "", parent.scopes, entry.rights, entry.columns, ()
-    )
+    return replace(entry, optional=True, rows=parent.rows, scopes=parent.scopes)
 
 
 def _rights(groups: dict[str, list[str]], layers: list[dict[str, str]]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from portaldb.verify.cells import Cell
 from portaldb.verify.found import Catalog
 from portaldb.verify.trial import Result
 
+_YES = ("true", "on", "1", "yes")
 _POWERS = ("superuser", "bypassrls", "createrole", "createdb", "replication")
 
 
@@ -22,6 +23,15 @@ def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
             found.full, "entry", found.entry is not None,
             "has an entry", f"our roles reach it, and the access file has no entry for it in {where}",
         )  # fmt: skip
+        if found.kind == "v" and found.entry and found.entry.ours:
+            needed = "security_barrier" if found.entry.owner_rights else "security_invoker"
+            yield _result(
+                found.full,
+                "options",
+                any(f"{needed}={yes}" in found.options for yes in _YES),
+                f"has {needed}",
+                f"has not {needed}",
+            )
     there = {found.full for found in catalog.relations}
     for name, relation in access.relations.items():
         if name not in there and not relation.optional:
@@ -35,6 +45,14 @@ def _functions(access: Access, catalog: Catalog) -> Iterator[Result]:
     for name in sorted(there | set(access.functions)):
         said = "the access file has no entry for it" if name in there else "it has an entry, and the catalog has it not"
         yield _result(name, "entry", name in there and name in access.functions, "has an entry", said)
+    for function in catalog.functions:
+        meant = access.definers.get(function.full)
+        runs = f"as {function.owner}" if function.definer else "as its caller"
+        wanted = f"as {meant}" if meant else "as its caller"
+        yield _result(function.full, "runs", runs == wanted, runs, f"it runs {runs}, and is meant to run {wanted}")
+        yield _result(
+            function.full, "search path", function.pinned, "pinned", "whoever calls it chooses what its names mean"
+        )
 
 
 def _roles(access: Access, catalog: Catalog) -> Iterator[Result]:

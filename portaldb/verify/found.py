@@ -31,6 +31,7 @@ class Found:
     kind: str
     partition_of: str | None
     fixed: bool
+    options: list[str]
     columns: tuple[Column, ...]
     entry: Relation | None = None
     present: dict[str, str] = field(default_factory=dict)
@@ -62,6 +63,9 @@ class Function:
     called: str
     arguments: tuple[str, ...]
     kind: str
+    definer: bool
+    owner: str
+    pinned: bool
 
     @property
     def full(self) -> str:
