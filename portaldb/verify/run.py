@@ -1,6 +1,7 @@
 """A run of the verifier: on a throwaway database, or on a running one inside a transaction that is rolled back."""
 
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,12 +51,15 @@ def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None])
     target = database.with_database(url, name)
     with database.connect(database.with_database(url, "postgres"), name="portaldb verify") as server:
         _require_roles_alone(target, name)
+        # Ended by its parent (a CI that gives up), it cleans up as after Ctrl-C.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
             say(f"a throwaway database from {len(migrations)} migrations")
             yield target
         finally:
+            signal.signal(signal.SIGTERM, before)
             server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
 
 

@@ -133,6 +133,16 @@ def test_verify_next_months_partition_is_tried(weaken: Weaken) -> None:
     assert any(re.search(r"portal_app: SELECT .* on public\.audit_logs_\d{4}_\d{2} is allowed", each) for each in told)
 
 
+def test_verify_row_security_of_the_partitions_ahead_is_tried(weaken: Weaken) -> None:
+    """Row security switched off on the last partition ahead shows, which only a synthetic row in it can tell."""
+    ahead = (
+        "DO $$ BEGIN PERFORM public.ensure_audit_partitions(4); EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL "
+        "SECURITY', (SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'public.audit_logs'"
+        "::regclass AND inhrelid::regclass::text ~ '_2[0-9]{3}_')); END $$"
+    )
+    assert any("after a mistaken GRANT" in sentence for sentence in weaken(ahead))
+
+
 def test_verify_by_hand_names_tenant_table_and_statement(make_database: MakeDatabase, portaldb: Portaldb) -> None:
     """The command itself: a policy weakened by hand, --live, exit code 1 and one readable sentence."""
     url = make_database(migrate=True)
@@ -194,12 +204,13 @@ def test_verify_refuses_an_access_file_that_contradicts_itself(
     assert "elsewhere" in paragraph(done, 2)
 
 
-def test_verify_interrupted_drops_its_database(server: str) -> None:
-    """After Ctrl-C nothing is left on the server."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_verify_interrupted_drops_its_database(server: str, how: signal.Signals) -> None:
+    """After Ctrl-C, or when it is told to end, nothing is left on the server."""
     there = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'portaldb_verify%%' AND state = 'active'"
     with command("verify", database=server) as process:
         until(lambda: one(server, there), "the matrix to be under way")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         process.communicate(timeout=60)
     assert process.returncode == 130
     assert not ask(server, "SELECT datname FROM pg_database WHERE datname LIKE 'portaldb_verify%%'")
