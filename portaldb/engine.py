@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import psycopg
-from psycopg.rows import tuple_row
 
 from portaldb import database
 from portaldb.database import OWNER, Connection, is_lost, query, server_error, translated
@@ -352,12 +351,14 @@ def _attempts(
         running = _Running()
         try:
             with connection.transaction():
-                _prepare_transaction(connection, options)
-                _still_ours(connection)
+                with connection.pipeline():
+                    _prepare_transaction(connection, options)
+                    _still_ours(connection)
                 _run(connection, script, _file(migration, script), running)
-                # The script may have changed the role or the path for its own use.
-                _prepare_transaction(connection, options)
-                record(time.monotonic() - started)
+                with connection.pipeline():
+                    # The script may have changed the role or the path for its own use.
+                    _prepare_transaction(connection, options)
+                    record(time.monotonic() - started)
         except _RETRIED as error:
             blockers = _blockers(connection, running.statement)
             where = _where(running.statement, _file(migration, script))
@@ -389,11 +390,11 @@ class _Running:
 
 
 def _run(connection: Connection, script: Script, name: str, running: _Running | None = None) -> None:
-    """Execute a script's statements one at a time in the open transaction, and then its deferred constraints.
+    """Execute a script's statements one by one in the open transaction, and then its deferred constraints.
 
     Raises MigrationFailedError with file, line and the server's caret. Where our parser does not know the SQL, the
-    text goes to the server, which is the judge of it, in the protocol's form that takes one statement and no more:
-    so no COMMIT can hide in it.
+    text goes to the server, which is the judge of it. A pipeline's messages take one statement and no more, so no
+    COMMIT can hide in it.
     """
     running = running or _Running()
     unknown = None
@@ -407,25 +408,26 @@ def _run(connection: Connection, script: Script, name: str, running: _Running | 
     for statement in statements:
         if reason := _unfit(statement):
             raise MigrationFailedError(f"{name}, line {statement.line}, {reason} It left nothing behind.")
-    for statement in statements:
-        running.statement = statement
-        try:
-            connection.execute(cast("Any", statement.text), binary=unknown is not None)
-        except _RETRIED:
-            raise
-        except psycopg.Error as error:
-            if unknown and "multiple commands" in str(error):
-                raise MigrationFailedError(
-                    f"{name} holds several statements, one of them newer than portaldb's parser ({unknown}). It left "
-                    "nothing behind. Give that statement a file of its own."
-                ) from None
-            raise _failure(error, script, name, statement) from None
+    sent: list[psycopg.Cursor[Any]] = []
     try:
-        connection.execute(query("engine", "check_deferred"))
-    except _RETRIED:
-        raise
+        # All go on their way at once, which may be long; the server runs them in order, and none after a failure.
+        with connection.pipeline():
+            for statement in statements:
+                sent.append(connection.execute(cast("Any", statement.text)))
+            connection.execute(query("engine", "check_deferred"))
     except psycopg.Error as error:
-        end = replace(statements[-1], offset=statements[-1].offset + len(statements[-1].text))
+        answered = sum(cursor.pgresult is not None for cursor in sent)
+        running.statement = failed = statements[min(answered, len(statements) - 1)]
+        if isinstance(error, _RETRIED):
+            raise
+        if unknown and "multiple commands" in str(error):
+            raise MigrationFailedError(
+                f"{name} holds several statements, one of them newer than portaldb's parser ({unknown}). It left "
+                "nothing behind. Give that statement a file of its own."
+            ) from None
+        if answered < len(statements):
+            raise _failure(error, script, name, failed) from None
+        end = replace(failed, offset=failed.offset + len(failed.text))
         raise _failure(error, script, name, end, "the check of deferred constraints") from None
 
 
@@ -623,36 +625,15 @@ def _index(connection: Connection, schema: str, name: str) -> dict[str, Any] | N
 
 
 def _ensure_record(connection: Connection) -> None:
-    """Make the bookkeeping tables: yoyo's by yoyo's own code, on our connection, and ours beside them."""
-    there = connection.execute(query("history", "exists")).fetchone()
-    if there and there["yoyo"] and there["ours"]:
+    """Make the bookkeeping tables that are missing: yoyo's, as yoyo makes them, and ours beside them."""
+    there = connection.execute(query("history", "exists")).fetchone() or {"yoyo": False, "ours": False}
+    if there["yoyo"] and there["ours"]:
         return
     with connection.transaction():
-        connection.row_factory = cast("Any", tuple_row)
-        try:
-            _upgrade_yoyo(connection)
-        finally:
-            connection.row_factory = cast("Any", psycopg.rows.dict_row)
-        if not there or not there["ours"]:
+        if not there["yoyo"]:
+            connection.execute(query("history", "create_yoyo"))
+        if not there["ours"]:
             connection.execute(query("history", "create"))
-
-
-def _upgrade_yoyo(connection: Connection) -> None:
-    from types import SimpleNamespace
-
-    from yoyo import internalmigrations
-    from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
-
-    class OnOurConnection(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
-        """yoyo's backend inside our transaction: its own `BEGIN` becomes a savepoint."""
-
-        _in_transaction = True
-
-        def connect(self, dburi: object) -> Connection:
-            return connection
-
-    uri = SimpleNamespace(database=connection.info.dbname)
-    internalmigrations.upgrade(OnOurConnection(uri, "_yoyo_migration"))
 
 
 def _record(

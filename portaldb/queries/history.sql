@@ -4,6 +4,34 @@
 SELECT to_regclass('public._portaldb_migration') IS NOT NULL AS ours,
     to_regclass('public._yoyo_migration') IS NOT NULL AS yoyo
 
+-- name: create_yoyo
+CREATE TABLE public._yoyo_migration (
+    migration_hash varchar(64),
+    migration_id   varchar(255),
+    applied_at_utc timestamp,
+
+    CONSTRAINT _yoyo_migration_pkey PRIMARY KEY (migration_hash)
+);
+CREATE TABLE public._yoyo_log (
+    id             varchar(36),
+    migration_hash varchar(64),
+    migration_id   varchar(255),
+    operation      varchar(10),
+    username       varchar(255),
+    hostname       varchar(255),
+    comment        varchar(255),
+    created_at_utc timestamp,
+
+    CONSTRAINT _yoyo_log_pkey PRIMARY KEY (id)
+);
+CREATE TABLE public._yoyo_version (
+    version          int NOT NULL,
+    installed_at_utc timestamp,
+
+    CONSTRAINT _yoyo_version_pkey PRIMARY KEY (version)
+);
+INSERT INTO public._yoyo_version (version, installed_at_utc) VALUES (2, clock_timestamp() AT TIME ZONE 'UTC');
+
 -- name: create
 CREATE TABLE public._portaldb_migration (
     migration_id varchar(255) NOT NULL,
