@@ -81,6 +81,15 @@ SELECT
     CASE
         WHEN to_regnamespace('cron') IS NULL OR to_regrole('portal_maintenance') IS NULL THEN false
         ELSE has_schema_privilege('portal_maintenance', 'cron', 'USAGE')
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_class AS c
+                CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+                WHERE
+                    c.oid = to_regclass('cron.job_run_details')
+                    AND acl.grantee = 0
+                    AND acl.privilege_type = 'DELETE'
+            )
     END AS cron_granted,
     (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace AS n WHERE n.nspname = 'public') AS public_owner
 
@@ -144,9 +153,15 @@ CREATE EXTENSION {extension} SCHEMA public;
 -- name: create_cron
 CREATE EXTENSION pg_cron;
 GRANT USAGE ON SCHEMA cron TO portal_maintenance, mcp_admin;
+-- pg_cron lets everyone delete from its history, and its policy there does not hold a role with BYPASSRLS.
+REVOKE DELETE ON cron.job_run_details FROM PUBLIC;
+GRANT DELETE ON cron.job_run_details TO portal_maintenance, mcp_admin;
 
 -- name: grant_cron
 GRANT USAGE ON SCHEMA cron TO portal_maintenance, mcp_admin;
+-- pg_cron lets everyone delete from its history, and its policy there does not hold a role with BYPASSRLS.
+REVOKE DELETE ON cron.job_run_details FROM PUBLIC;
+GRANT DELETE ON cron.job_run_details TO portal_maintenance, mcp_admin;
 
 -- name: become
 SET ROLE {role};
