@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -100,7 +100,12 @@ def records(connection: Connection) -> list[Record]:
         rows = connection.execute(query("history", name)).fetchall() if name else []
     except psycopg.Error as error:
         raise server_error(error, "reading which migrations are applied (portal_monitor may)") from None
-    return [Record(**row) for row in rows]
+    # Times come as seconds since 1970, which no DateStyle of the login changes.
+    return [Record(**row | {"started_at": _moment(row["started_at"])}) for row in rows]
+
+
+def _moment(epoch: float | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
 
 
 def compare(migrations: list[Migration], applied: list[Record]) -> list[Entry]:

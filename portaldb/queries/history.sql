@@ -60,7 +60,7 @@ SELECT
     p.state,
     p.checksum,
     p.username,
-    p.started_at,
+    extract(epoch FROM p.started_at)::float8 AS started_at,
     extract(epoch FROM p.duration)::float8 AS seconds,
     p.message
 FROM public._yoyo_migration AS y
@@ -74,7 +74,7 @@ SELECT
     p.state,
     p.checksum,
     p.username,
-    p.started_at,
+    extract(epoch FROM p.started_at)::float8 AS started_at,
     extract(epoch FROM p.duration)::float8 AS seconds,
     p.message
 FROM public._portaldb_migration AS p
@@ -87,7 +87,7 @@ SELECT
     NULL AS state,
     NULL AS checksum,
     NULL AS username,
-    y.applied_at_utc AT TIME ZONE 'UTC' AS started_at,
+    extract(epoch FROM y.applied_at_utc)::float8 AS started_at,
     NULL::float8 AS seconds,
     NULL AS message
 FROM public._yoyo_migration AS y

@@ -196,3 +196,14 @@ def test_records_of_whatever_tables_are_there(
         if expected[0] in REFUSED:
             with pytest.raises(RefusedError, match=f"0001_a.sql is {expected[0]}"):
                 engine.look(connection, FILES[:2])
+
+
+def test_the_logins_datestyle_does_not_hide_the_record(make_database: MakeDatabase, portaldb: Portaldb) -> None:
+    """A login whose DateStyle is not ISO sees the same moments."""
+    url = make_database(migrate=True)
+    seen = [
+        portaldb("status", "--json", database=url, env={"PGDATESTYLE": style}, check=True).stdout
+        for style in ("ISO", "German")
+    ]
+    assert seen[0] == seen[1]
+    assert '"since": "20' in seen[0]
