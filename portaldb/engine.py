@@ -5,6 +5,7 @@ transaction is recorded as started first, and a later run finishes it. One engin
 held by a session advisory lock that the server releases when the client dies.
 """
 
+import hashlib
 import random
 import socket
 import time
@@ -210,7 +211,7 @@ def migrate(
                 say(f"finishing the rollback of {migration.name}, which was interrupted")
                 _undo(connection, migration, options, say)
             done = []
-            for nth, migration in enumerate(in_order(todo), 1):
+            for nth, migration in enumerate(todo, 1):
                 say(f"[{nth}/{len(todo)}] applying {migration.name} …", passing=True)
                 seconds = _apply(connection, migration, options, say)
                 done.append(Done(migration.id, seconds))
@@ -242,15 +243,6 @@ def _rehearse(connection: Connection, todo: list[Migration], options: Options, s
             f"A lock was not had in {options.lock_timeout:g} s ({error.diag.message_primary}). Nothing was changed."
         ) from None
     return done
-
-
-def in_order(migrations: list[Migration]) -> list[Migration]:
-    """Return the migrations in yoyo's order: their numbers', as long as `-- depends:` points backwards."""
-    from yoyo.topologicalsort import topological_sort
-
-    by_id = {migration.id: migration for migration in migrations}
-    graph = {each.id: [name for name in each.depends if name in by_id] for each in migrations}
-    return [by_id[name] for name in topological_sort(list(by_id), graph)]
 
 
 def chosen_for_rollback(entries: list[Entry], *, to: str | None, steps: int | None) -> list[Migration]:
@@ -653,10 +645,8 @@ def _record(
 
 
 def _mark(connection: Connection, migration: Migration, operation: str, comment: str = "") -> None:
-    from yoyo.migrations import get_migration_hash
-
     values = {
-        "hash": get_migration_hash(migration.id),
+        "hash": hashlib.sha256(migration.id.encode()).hexdigest(),  # yoyo's key of a migration
         "id": migration.id,
         "operation": operation,
         "host": socket.gethostname()[:255],

@@ -182,13 +182,16 @@ def split(text: str) -> tuple[Statement, ...]:
     except pgparse.PGQueryError as error:
         raise UnparsableError(str(error.message), max(error.position - 1, 0)) from None
     statements = []
+    # The parser counts in bytes; from one statement to the next, so that a long file costs no more than its length.
+    byte, offset, line = 0, 0, 1
     for node in nodes:
         start = node.get("stmt_location", 0)
         length = node.get("stmt_len") or len(data) - start
         raw = data[start : start + length].decode()
         lead = _leading_blank(raw)
-        offset = len(data[:start].decode()) + lead
-        statements.append(Statement(raw[lead:].rstrip(), offset, text.count("\n", 0, offset) + 1, node["stmt"]))
+        passed = data[byte:start].decode() + raw[:lead]
+        byte, offset, line = start + len(raw[:lead].encode()), offset + len(passed), line + passed.count("\n")
+        statements.append(Statement(raw[lead:].rstrip(), offset, line, node["stmt"]))
     return tuple(statements)
 
 

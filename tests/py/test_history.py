@@ -1,6 +1,5 @@
 """The judgement of `status` and `migrate`: files held against the record, a pure function, state by state."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -150,12 +149,6 @@ def test_unknown_target_is_refused(target: str) -> None:
     """What names no migration is an error that names the range, not the nearest one."""
     with pytest.raises(UsageError, match=r"there is no migration .*: they run from 0001_a to 0003_c"):
         engine.up_to(FILES, target)
-
-
-def test_order_is_the_numbers() -> None:
-    """The order of yoyo is the numbers' as long as dependencies point backwards, as source.read sees to."""
-    some = [replace(each, script=replace(each.script, directives={"depends": FIRST})) for each in FILES[1:]]
-    assert engine.in_order([FILES[0], *some]) == [FILES[0], *some]
 
 
 def entries(*states: State) -> list[Entry]:
