@@ -44,10 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --postgres, leave out what does not ask the server: it has run without."""
+    """With --postgres, leave out what does not ask the server, or asks the throwaway cluster: it has run without."""
     if config.getoption("--postgres"):
         asking = {"server", "fresh"}
-        left_out = [item for item in items if asking.isdisjoint(getattr(item, "fixturenames", ()))]
+        names = {item: getattr(item, "fixturenames", ()) for item in items}
+        left_out = [item for item in items if asking.isdisjoint(names[item]) or "cluster" in names[item]]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
 

@@ -340,8 +340,11 @@ def stop_server(_process: Text, _watch: Watch, bench: Bench) -> None:
 
 
 Killer = Callable[[Text, Watch, Bench], None]
-ENDINGS = {kill_client: {-9, 0}, interrupt_client: {130, 0}, kill_backend: {3, 0}, stop_server: {3, 0}}
-"""How the command may end: by the signal, or with a documented code; 0 where it was quicker."""
+ENDINGS = {kill_client: {-9, 0}, interrupt_client: {130, 0, -2}, kill_backend: {3, 0}, stop_server: {3, 0}}
+"""How the command may end: by the signal, or with a documented code; 0 where it was quicker.
+
+Interrupted while Python shuts down, after the work, it dies of the signal itself: -2 here, 130 in a shell.
+"""
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
@@ -395,6 +398,35 @@ def test_killed_at_random_moments_the_next_migrate_finishes(
             raise
     watch.connection.close()
     assert unfinished > rounds * times / 4, "hardly a moment fell into the work"
+
+
+# Down, and up again ----------------------------------------------------------------------------------------------
+
+
+def test_wait_outlasts_a_server_that_is_starting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, portaldb: Portaldb
+) -> None:
+    """Without --wait a server that is down is an error; with it, the first attempt fails and a later one gets in."""
+    url = bench.cluster.url("full")
+    pauses, pause = [], time.sleep
+
+    def start_meanwhile(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            bench.cluster.start()
+        else:
+            pause(seconds)
+
+    bench.cluster.stop()
+    try:
+        assert "--wait 60" in paragraph(portaldb("migrate", "--source", str(bench.root), database=url), 3)
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", start_meanwhile)
+            database.connect(url, wait=30).close()
+        assert pauses
+    finally:
+        bench.cluster.start()
+    portaldb("migrate", "--wait", "30", "--source", str(bench.root), database=url, check=True)
 
 
 # Half built ------------------------------------------------------------------------------------------------------
