@@ -289,7 +289,13 @@ def _inside_steps(name: str, found: dict[str, Any], *, superuser: bool) -> list[
     if cron_here and "pg_cron" in found["available"] and "pg_cron" not in found["extensions"]:
         steps.append(_step("create_cron", "add pg_cron", lost="jobs run by `portaldb jobs` or another scheduler"))
     elif "pg_cron" in found["extensions"] and not found["cron_granted"]:
-        steps.append(_step("grant_cron", "let the maintenance role alone schedule jobs and prune their history", lost="jobs run by another scheduler"))
+        steps.append(
+            _step(
+                "grant_cron",
+                "let the maintenance role alone schedule jobs and prune their history",
+                lost="jobs run by another scheduler",
+            )
+        )
     return steps
 
 
