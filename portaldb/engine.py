@@ -8,6 +8,7 @@ held by a session advisory lock that the server releases when the client dies.
 import hashlib
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import psycopg
+from psycopg import conninfo
 
 from portaldb import database
 from portaldb.database import OWNER, Connection, is_lost, query, server_error, translated
@@ -542,9 +544,10 @@ def _until_locked(
     while True:
         try:
             # Only what an interrupted run of ours left is taken for its work; another's index of that name is not.
-            if resumed and _stands_already(connection, statement):
-                return
-            connection.execute(cast("Any", statement.text))
+            with _saying_who_holds_up(connection, name, say):
+                if resumed and _stands_already(connection, statement):
+                    return
+                connection.execute(cast("Any", statement.text))
         except _RETRIED as error:
             resumed = True
             blockers = _blockers(connection, statement)
@@ -562,6 +565,39 @@ def _until_locked(
             raise failure from None
         else:
             return
+
+
+@contextmanager
+def _saying_who_holds_up(connection: Connection, name: str, say: Say) -> Iterator[None]:
+    """Name the sessions for which a statement without a lock timeout waits, as soon as it waits for long."""
+    pid = connection.info.backend_pid
+    url = conninfo.make_conninfo(connection.info.dsn, password=connection.info.password or None)
+    done = threading.Event()
+
+    def watch() -> None:
+        told = ""
+        while not done.wait(_LONG):
+            # What it cannot see, or when, is no reason to disturb the work.
+            with (
+                suppress(psycopg.Error, PortalError),
+                database.connect(url, name="portaldb: looking for who waits") as other,
+            ):
+                rows = other.execute(query("engine", "holding_up"), {"pid": pid}).fetchall()
+                if rows and _named(rows) != told:
+                    say(f"waiting: {name} goes on when this session's transaction ends: {_named(rows, timed=True)}")
+                    told = _named(rows)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+_LONG = 3.0
+"""Seconds that a statement may wait before it is said for whom."""
 
 
 def _stands_already(connection: Connection, statement: Statement) -> bool:
@@ -755,14 +791,17 @@ def _blockers(connection: Connection, statement: Statement | None) -> str:
             rows = connection.execute(query("engine", "blockers"), {"relations": names}).fetchall()
     except psycopg.Error:
         return ""
-    if not rows:
-        return ""
-    told = [
+    return f"; held by {_named(rows, timed=True)}" if rows else ""
+
+
+def _named(rows: list[dict[str, Any]], *, timed: bool = False) -> str:
+    """Name sessions for a message; `timed` adds for how long their transactions have lasted."""
+    return ", ".join(
         f"process {row['pid']} ({row['username']}, {row['application_name'] or 'unnamed'}, "
-        f"{row['state'] or 'state not shown to this login'}, in a transaction for {row['seconds'] or 0:.0f} s)"
+        f"{row['state'] or 'state not shown to this login'}"
+        + (f", in a transaction for {row['seconds'] or 0:.0f} s)" if timed else ")")
         for row in rows
-    ]
-    return f"; held by {', '.join(told)}"
+    )
 
 
 def relations(tree: object) -> list[str]:

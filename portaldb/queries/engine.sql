@@ -105,6 +105,18 @@ GROUP BY a.pid, a.usename, a.backend_type, a.application_name, a.state, a.xact_s
 ORDER BY a.xact_start
 LIMIT 3
 
+-- name: holding_up
+SELECT
+    a.pid,
+    coalesce(a.usename, a.backend_type) AS username,
+    a.application_name,
+    a.state,
+    extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
+FROM pg_stat_activity AS a
+WHERE a.pid = any(pg_blocking_pids(%(pid)s))
+ORDER BY a.xact_start
+LIMIT 3
+
 -- name: index_state
 SELECT i.indisvalid AS valid, pg_get_indexdef(i.indexrelid) AS definition
 FROM pg_index AS i

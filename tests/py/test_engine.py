@@ -161,6 +161,24 @@ def test_begun_and_then_edited_is_refused(url: str, run: Run, tmp_path: Path) ->
         run({"0002_index": f"{OUTSIDE}CREATE INDEX CONCURRENTLY idx_t ON public.t (a);"})
 
 
+def test_old_snapshot_that_holds_up_an_index_is_named(url: str, run: Run, tmp_path: Path) -> None:
+    """An index waits for every older transaction, and says for whose."""
+    run({"0001_t": "CREATE TABLE public.t (a int);"})
+    series(tmp_path, {"0002_index": f"{OUTSIDE}CREATE INDEX CONCURRENTLY idx_t ON public.t (a);"})
+    with psycopg.connect(url, application_name="nightly report") as old:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("SELECT 1")
+        pid = old.info.backend_pid
+        with command("migrate", "--source", str(tmp_path), database=url) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            old.commit()
+            assert finish(process).returncode == 0
+    assert said.startswith("waiting: migrations/0002_index.sql goes on when this session's transaction ends: process ")
+    assert f"process {pid} (" in said
+    assert "nightly report, idle in transaction, in a transaction for" in said
+
+
 def test_vacuum_runs_outside_a_transaction(url: str, run: Run) -> None:
     """It can be run again at will."""
     files = {"0001_t": "CREATE TABLE public.t (a int);", "0002_vacuum": f"{OUTSIDE}VACUUM (ANALYZE) public.t;"}
