@@ -1,0 +1,65 @@
+"""The benchmark compares fairly: by turns, medians, and never a row that silently is not there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, clean_environment
+
+from bench import page
+from bench.measure import FEWEST, Side, Times, by_turns
+from bench.rows import INSTALL, Row
+from portaldb.errors import PortalError
+
+
+def side(tmp_path: Path, letter: str, code: str = "") -> Side:
+    """Return a command that writes its letter into a common log."""
+    script = f"open('log', 'a').write('{letter}'){code}"
+    return Side(letter, [sys.executable, "-c", script], clean_environment(), tmp_path)
+
+
+def test_sides_run_by_turns_after_a_run_that_does_not_count(tmp_path: Path) -> None:
+    """A B A B …: what slows the machine for a while slows both."""
+    times = by_turns(side(tmp_path, "a"), side(tmp_path, "b"), 1)
+    assert (tmp_path / "log").read_text() == "ab" * (FEWEST + 1)
+    assert len(times.ours) == len(times.theirs) == FEWEST
+
+
+def test_failing_side_is_told_with_its_words(tmp_path: Path) -> None:
+    """A command that fails is quick, and no measurement."""
+    with pytest.raises(PortalError, match=r"b failed \(exit status 1\):\n  no such table"):
+        by_turns(side(tmp_path, "a"), side(tmp_path, "b", "; import sys; sys.exit('no such table')"), FEWEST)
+
+
+def test_line_compares_medians_and_shows_the_spread_of_pairs(tmp_path: Path) -> None:
+    """One slow run moves the spread and not the ratio."""
+    row = Row("`x`", side(tmp_path, "a"), side(tmp_path, "b"), 5, "faster", lambda _seconds, ratio: ratio < 1)
+    line = page.line(row, Times([0.1, 0.1, 0.1, 0.1, 0.9], [0.2, 0.2, 0.2, 0.2, 0.1]))
+    assert line == "| `x` | 100 ms | `b` | 200 ms | **0.50** | 0.50 to 9.00 | 5 | faster | yes |"
+
+
+def test_write_replaces_what_is_between_the_marks(tmp_path: Path) -> None:
+    """The prose around the table is a person's."""
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    page.write(path, "new")
+    assert path.read_text() == f"before\n{page.BEGIN}\n\nnew\n\n{page.END}\nafter\n"
+    path.write_text("no marks")
+    with pytest.raises(ValueError, match="has no"):
+        page.write(path, "new")
+
+
+def test_missing_tool_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:
+    """A row is left out by the person's word alone."""
+    script = "import sys, bench.rows\nbench.rows.program = lambda name: None\nfrom bench.__main__ import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert all(f"{name}: {how}, or go on --without {name}" in done.stderr for name, how in INSTALL.items())
