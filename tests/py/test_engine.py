@@ -239,6 +239,16 @@ def test_second_engine_says_for_whom_it_waits(url: str, run: Run, tmp_path: Path
     assert run({}) == []
 
 
+def test_lock_that_is_not_this_backends_stops_the_work(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a pooler hid itself and moves us to another backend, nothing is changed without the lock."""
+    monkeypatch.setattr(engine, "_wait_for_lock", lambda *_: None)
+    with pytest.raises(RefusedError, match="a pooler stands in between"):
+        run({"0001_a": "CREATE TABLE public.a ();"})
+    with pytest.raises(RefusedError, match="a pooler stands in between"):
+        run({"0001_a": f"{OUTSIDE}VACUUM;"})
+    assert not one(url, "SELECT to_regclass('public.a') IS NOT NULL")
+
+
 def test_nothing_to_do_waits_for_nobody(url: str, run: Run) -> None:
     """A deployment that has nothing to apply does not queue behind one that works."""
     run({"0001_a": "SELECT 1;"})
