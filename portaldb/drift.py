@@ -86,6 +86,8 @@ _MAY_BE_EXTRA = (
     "attribute LOGIN of role portal_backup",
     "grant USAGE on schema cron to portal_maintenance",
     "grant USAGE on schema cron to mcp_admin",
+    "grant DELETE on table cron.job_run_details to portal_maintenance",
+    "grant DELETE on table cron.job_run_details to mcp_admin",
     "extension *",
 )
 _SENSITIVE_SETTINGS = frozenset(
