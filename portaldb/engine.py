@@ -344,13 +344,15 @@ def _attempts(
         started = time.monotonic()
         running = _Running()
         try:
-            with connection.pipeline(), connection.transaction():
-                _prepare_transaction(connection, options)
-                _still_ours(connection)
+            with connection.transaction():
+                with connection.pipeline():
+                    _prepare_transaction(connection, options)
+                    _still_ours(connection)
                 _run(connection, script, _file(migration, script), running)
-                # The script may have changed the role or the path for its own use.
-                _prepare_transaction(connection, options)
-                record(time.monotonic() - started)
+                with connection.pipeline():
+                    # The script may have changed the role or the path for its own use.
+                    _prepare_transaction(connection, options)
+                    record(time.monotonic() - started)
         except _RETRIED as error:
             blockers = _blockers(connection, running.statement)
             where = _where(running.statement, _file(migration, script))
@@ -756,8 +758,8 @@ def _note_failure(connection: Connection, migration: Migration, script: Script, 
 
 def _prepare_session(connection: Connection, options: Options) -> None:
     """Give every migration the same session, whatever its login, its environment or the one before it set."""
-    # Several statements in one message, with the values put into their text.
-    psycopg.ClientCursor(connection).execute(
+    connection.execute(query("engine", "forget_session"))
+    connection.execute(
         query("engine", "prepare_session"), {"lock_timeout": _milliseconds(options.lock_timeout), "owner": OWNER}
     )
 

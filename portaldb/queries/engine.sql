@@ -35,9 +35,11 @@ WHERE
     AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s
     AND l.objsubid = 1
 
--- name: prepare_session
+-- name: forget_session
 RESET ALL;
-DISCARD TEMP;
+DISCARD TEMP
+
+-- name: prepare_session
 SELECT
     -- A client that dies must not leave its statement, and with it the lock, running on the server.
     set_config('client_connection_check_interval', '1s', false),
