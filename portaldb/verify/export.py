@@ -5,7 +5,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from portaldb.verify import tell
-from portaldb.verify.run import Outcome
+from portaldb.verify.outcome import Outcome
 from portaldb.verify.trial import Result
 
 

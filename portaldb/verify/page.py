@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from portaldb.verify import export, tell
-from portaldb.verify.run import Outcome
+from portaldb.verify.outcome import Outcome
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from portaldb.report import console, table
 from portaldb.verify import tell
-from portaldb.verify.run import Outcome
+from portaldb.verify.outcome import Outcome
 from portaldb.verify.trial import Result
 
 SHOWN = 20

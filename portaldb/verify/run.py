@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -17,28 +16,11 @@ from portaldb.source import Migration
 from portaldb.verify import cells, coverage, found, trial
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
+from portaldb.verify.outcome import Outcome
 from portaldb.verify.trial import Result
 
 LOCK_TIMEOUT = "100ms"
 """How long a trial waits for a lock; on a running database nobody waits longer behind one."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run found, where, and how long it took."""
-
-    where: str
-    live: bool
-    access: Access
-    labels: Labels
-    results: list[Result]
-    seconds: float
-    version: int
-
-    @property
-    def failures(self) -> list[Result]:
-        """The results that are not as expected, in the order of the matrix."""
-        return [result for result in self.results if not result.ok]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from typing import Any
 
 from portaldb.verify.access import Actor
-from portaldb.verify.run import Outcome
+from portaldb.verify.outcome import Outcome
 from portaldb.verify.trial import Result
 
 

@@ -15,6 +15,7 @@ from support import ask, command, one, paragraph, until
 from portaldb import database
 from portaldb.verify import access, run, tell
 from portaldb.verify.labels import Labels
+from portaldb.verify.outcome import Outcome
 
 POLICIES = [
     (name, table)
@@ -41,7 +42,7 @@ def weaken(server: str, templates: Callable[[str], str]) -> Iterator[Weaken]:
                 connection.execute(statement.encode())
             labels = Labels()
             results = run.matrix(connection, meant, labels, live=live, only=relation)
-            outcome = run.Outcome("", live, meant, labels, results, 0, 0)
+            outcome = Outcome("", live, meant, labels, results, 0, 0)
             return [
                 f"{tell.sentence(outcome, result)} {tell.statement(outcome, result)}" for result in outcome.failures
             ]
