@@ -233,6 +233,14 @@ $$
 -- name: run
 SELECT pg_temp.portaldb_try(%(trials)s::jsonb, %(setting)s) AS answers
 
+-- name: become
+SAVEPOINT portaldb_verify;
+SELECT set_config({setting}, {context}, true), set_config('role', {role}, true)
+
+-- name: become_oneself
+ROLLBACK TO SAVEPOINT portaldb_verify;
+RELEASE SAVEPOINT portaldb_verify
+
 -- The statements that are tried. WHERE false runs through the rights and reaches no row.
 
 -- name: select_column
@@ -292,3 +300,11 @@ SELECT
     wanted.n,
     has_function_privilege(wanted.role, wanted.oid::oid, 'EXECUTE') AS has
 FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8)
+
+-- name: sequence_privileges
+SELECT
+    wanted.n,
+    has_sequence_privilege(wanted.role, wanted.oid::oid, wanted.privilege)
+    -- USAGE and UPDATE both allow nextval.
+    OR (wanted.privilege = 'USAGE' AND has_sequence_privilege(wanted.role, wanted.oid::oid, 'UPDATE')) AS has
+FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8, privilege text)

@@ -82,6 +82,12 @@ class Access:
     functions: dict[str, list[str]]
     definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
+    oracles: dict[str, dict[str, str]]
+    """What keys tell of others' rows, by the relation that is written and the key's name, with the reason."""
+    notifies: dict[str, str]
+    """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
+    calls: dict[str, list[Any]]
+    """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -202,6 +208,9 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
         definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
+        oracles={qualified(name): each for name, each in found.get("oracles", {}).items()},
+        notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
+        calls={qualified(name): each for name, each in found.get("calls", {}).items()},
     )
 
 

@@ -32,6 +32,8 @@ class Trial:
     fetch: bool = False
     row_security: str = ""
     session: str = ""
+    copy: bool = False
+    """Whether it is a COPY from or to the client, which no function of the server can run."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the form that the server's function takes."""
@@ -51,7 +53,8 @@ class Question:
     oid: int
     privilege: str
     column: str | None = None
-    of_function: bool = False
+    kind: str = ""
+    """'f' for a function, 'S' for a sequence, empty for a table or view."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Cell:
     """Whether a violated constraint counts as reached: the owner's blind writes meet foreign keys."""
     only: str = ""
     """The one row that an INSERT tries, in words."""
+    means: dict[str, str | frozenset[str]] = field(default_factory=dict, compare=False, hash=False)
+    """What an SQLSTATE, or its class, stands for where it is not what it is for other cells."""
+    at_most: bool = False
+    """Whether to reach fewer rows is as meant, too."""
 
 
 def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only: str | None = None) -> list[Cell]:
@@ -79,7 +86,7 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
 
     On a running database (`live`) without those that need a strong lock or unbounded writes.
     """
-    maker = _Maker(access, catalog, labels, live)
+    maker = Maker(access, catalog, labels, live)
     derived = [
         cell
         for found in catalog.relations
@@ -93,13 +100,16 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
 
 
 @dataclass(frozen=True)
-class _Maker:
+class Maker:
+    """Makes cells of relations, functions and roles from the catalog and the access file."""
+
     access: Access
     catalog: Catalog
     labels: Labels
     live: bool
 
     def relation(self, found: Found, entry: Relation) -> Iterator[Cell]:
+        """Yield what every role and every actor may do with a relation."""
         for role in self.access.roles:
             actors = [actor for actor in self.access.actors if actor.role == role]
             if not actors:
@@ -272,6 +282,7 @@ class _Maker:
                 )  # fmt: skip
 
     def function(self, function: Function) -> Iterator[Cell]:
+        """Yield which roles may execute a function."""
         if function.full not in self.access.functions:
             return
         allowed = self.access.functions[function.full]
@@ -292,7 +303,7 @@ class _Maker:
             yield Cell(
                 role, function.full, "execute", expected,
                 trial=Trial(role, statement) if function.kind in "fa" else None,
-                question=Question(role, function.oid, "EXECUTE", of_function=True),
+                question=Question(role, function.oid, "EXECUTE", kind="f"),
             )  # fmt: skip
 
     @property

@@ -13,7 +13,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
 from portaldb.source import Migration
-from portaldb.verify import cells, coverage, found, trial
+from portaldb.verify import cells, coverage, forms, found, trial
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -123,7 +123,9 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
-    return in_order(access, [*coverage.check(access, catalog), *trial.run(connection, derived, access.setting)])
+    results = trial.run(connection, derived, access.setting)
+    stale = forms.undeclared(access, catalog, results, only)
+    return in_order(access, [*coverage.check(access, catalog), *results, *stale])
 
 
 def in_order(access: Access, results: list[Result]) -> list[Result]:
@@ -139,4 +141,6 @@ def prepare(
     trial.insert_rows(connection, access, labels, live=live)
     trial.make_tools(connection, access, live=live)
     catalog = found.look(connection, access, labels)
-    return catalog, cells.derive(access, catalog, labels, live=live, only=only)
+    derived = cells.derive(access, catalog, labels, live=live, only=only)
+    derived += forms.derive(connection, access, catalog, labels, live=live, only=only)
+    return catalog, derived
