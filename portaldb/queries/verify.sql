@@ -279,6 +279,9 @@ DELETE FROM {relation} WHERE {column} = any({keys})
 -- name: truncate
 TRUNCATE {relation}
 
+-- name: maintain
+REINDEX TABLE {relation}
+
 -- name: references
 CREATE TABLE portaldb_verify.refers (c {type} REFERENCES {relation} ({column}))
 

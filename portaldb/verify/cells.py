@@ -160,7 +160,7 @@ class Maker:
                 yield Cell(role, found.full, command, expected, trial=Trial(role, statement), question=question)
 
     def _strong_statement(self, found: Found, command: str) -> str:
-        if command in ("truncate", "trigger"):
+        if command in ("truncate", "trigger") or (command == "maintain" and found.kind == "r"):
             return self._sql(command, found)
         alone = next((column for column in found.columns if column.alone_primary), None)
         if command == "references" and alone:
@@ -315,21 +315,12 @@ class Maker:
         for role in self.access.roles:
             for other in self.access.roles:
                 if role != other:
-                    allowed = other in self._becomes(role)
+                    allowed = other in becomes(self.access, role)
                     statement = sql.SQL(query("verify", "set_role")).format(role=sql.Literal(other)).as_string(None)
                     yield Cell(
                         role, other, "set role", ALLOWED if allowed else REFUSED,
                         trial=Trial(role, statement, session=role),
                     )  # fmt: skip
-
-    def _becomes(self, role: str) -> set[str]:
-        found: set[str] = set()
-        waiting = list(self.access.roles[role].member_of)
-        while waiting:
-            name = waiting.pop()
-            found.add(name)
-            waiting += self.access.roles[name].member_of if name in self.access.roles else ()
-        return found
 
     def _expected(
         self, found: Found, entry: Relation, right: str, actor: Actor, key: str | None = None
@@ -347,6 +338,17 @@ class Maker:
 
     def _sql(self, name: str, found: Found, **parts: sql.Composable) -> str:
         return sql.SQL(query("verify", name)).format(relation=found.identifier, **parts).as_string(None)
+
+
+def becomes(access: Access, role: str) -> set[str]:
+    """Return the roles that a role may take on, by its memberships and theirs."""
+    found: set[str] = set()
+    waiting = list(access.roles[role].member_of)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += access.roles[name].member_of if name in access.roles else ()
+    return found
 
 
 def _in_words(row: Row) -> str:

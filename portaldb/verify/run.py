@@ -13,7 +13,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
 from portaldb.source import Migration
-from portaldb.verify import cells, coverage, forms, found, trial
+from portaldb.verify import attack, cells, coverage, forms, found, trial
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -70,6 +70,7 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
         version = require(connection, access)
         with inside(connection):
             results = matrix(connection, access, labels, live=live)
+        results += [] if live else attack.sessions(connection, url, access)
     where = database.describe(url) if live else "a throwaway database"
     return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
 
@@ -143,4 +144,5 @@ def prepare(
     catalog = found.look(connection, access, labels)
     derived = cells.derive(access, catalog, labels, live=live, only=only)
     derived += forms.derive(connection, access, catalog, labels, live=live, only=only)
+    derived += attack.derive(access, catalog, labels, live=live, only=only)
     return catalog, derived

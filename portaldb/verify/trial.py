@@ -151,7 +151,7 @@ def _reached(cell: Cell, answer: dict[str, Any]) -> frozenset[str]:
 
 def _rows_told(cell: Cell, answer: dict[str, Any]) -> str:
     if cell.trial and (cell.trial.fetch or cell.trial.look):
-        return f"{len(_reached(cell, answer))} of the synthetic rows"
+        return f"{len(_reached(cell, answer))} {'found' if cell.what == 'attack' else 'of the synthetic rows'}"
     return "done"
 
 
