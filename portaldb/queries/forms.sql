@@ -4,7 +4,6 @@
 SELECT
     i.indrelid::int8 AS relation,
     x.relname::text AS name,
-    EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid AND c.contype IN ('p', 'u')) AS named,
     i.indexprs IS NULL AND i.indpred IS NULL AS plain,
     i.indimmediate AS immediate,
     ARRAY(
@@ -86,14 +85,17 @@ BEGIN
 END
 $do$
 
+-- name: give_away
+UPDATE {relation} SET {assignments}
+
+-- name: give_away_live
+UPDATE {relation} SET {assignments} WHERE {key} = any({keys})
+
 -- name: update_one
 UPDATE {relation} SET {assignments} WHERE {key} = {own}
 
 -- name: insert_or_update
-INSERT INTO {relation} ({columns}) VALUES ({values}) ON CONFLICT {arbiter} DO UPDATE SET {column} = {value}
-
--- name: insert_or_nothing
-INSERT INTO {relation} ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING
+INSERT INTO {relation} ({columns}) VALUES ({values}) ON CONFLICT ({keys}) DO UPDATE SET {column} = {value}
 
 -- name: merge_update
 MERGE INTO {relation} AS t USING (SELECT 1) AS s ON t.{key} = any({keys})

@@ -59,6 +59,12 @@ class Relation:
         """Return an actor's right to a command."""
         return self.rights.get(command, {}).get(actor.name, "refused")
 
+    def scoped(self, right: str) -> list[str]:
+        """Return the columns by which a right tells rows apart: whoever writes one may give a row away."""
+        if right in ("refused", "none", "all"):
+            return []
+        return sorted({name for scope in right.split("+") for each in self.scopes[scope.strip()] for name in each})
+
     def allows_column(self, command: str, role: str, column: str) -> bool:
         """Say whether a role that has the command has it for this column."""
         named = self.columns.get(role, {}).get(command)

@@ -173,6 +173,7 @@ class _Attacks(Maker):
                 each.oid for each in self.catalog.relations if each.is_table and each.entry and not each.partition_of
             ),
             "functions": _array(each.oid for each in functions),
+            "definers": _array(each.oid for each in functions if each.definer),
             "notifying": _array(each.oid for each in functions if each.full in self.access.notifies),
         }
         if function:

@@ -174,8 +174,9 @@ class Maker:
         if not found.is_table:
             return
         if entry.right("update", actor) != REFUSED:
+            scoped = entry.scoped(entry.right("update", actor))  # tried as 'update that gives away'
             for column in found.columns:
-                if entry.allows_column("update", actor.role, column.name):
+                if column.name not in scoped and entry.allows_column("update", actor.role, column.name):
                     statement = self._write(found, entry, "update", column=column)
                     yield self._change(found, entry, actor, "update", statement, column.name)
         if entry.right("delete", actor) != REFUSED:

@@ -29,10 +29,9 @@ _PROBE = "@probe"
 
 @dataclass(frozen=True)
 class Key:
-    """A unique index: its columns (`named` for a constraint, `plain` without expression and predicate)."""
+    """A unique index: its columns (`plain`: without expression and predicate)."""
 
     name: str
-    named: bool
     plain: bool
     immediate: bool
     columns: tuple[str, ...]
@@ -206,6 +205,7 @@ class _Forms(Maker):
         if entry.forced and not self.access.roles[actor.role].bypassrls:
             yield Cell(
                 title, found.full, command, REFUSED, what="row_security off", right="refused",
+                means={"00000": ALLOWED},
                 trial=Trial(
                     actor.role, self._write(found, entry, command, column), self._context(actor), before=before,
                     row_security="off",
@@ -278,7 +278,7 @@ class _Forms(Maker):
         return Cell(
             actor.name, found.full, {"returning": "insert returning", "merge": "merge insert"}.get(form, "insert"),
             ALLOWED if allowed else REFUSED, what="rows" if query_name else form, right=plain.right,
-            tolerant=plain.tolerant, only=plain.only,
+            tolerant=plain.tolerant, only=plain.only, means={} if query_name else {"00000": ALLOWED},
             trial=Trial(
                 actor.role, statement, self._context(actor), row_security="" if query_name else "off"
             ),
@@ -287,79 +287,61 @@ class _Forms(Maker):
     def _on_conflict(self, found: Found, entry: Relation, actor: Actor, row: Row) -> Iterator[Cell]:
         """A row of one's own that meets a row with the same key: that one is changed where one may change it."""
         column = self._column(found, entry, actor) if entry.right("update", actor) != REFUSED else None
-        look = look_statement(self.access, self.labels, found)
-        for key in self.keys.get(found.oid, ()):
-            if not self._writable(key.columns, entry, actor, "insert") or not key.plain:
+        for key in self.keys.get(found.oid, ()) if column else ():
+            if not (key.plain and key.immediate and self._writable(key.columns, entry, actor, "insert")):
                 continue
             for other in self.access.rows(entry):
-                if not all(other.get(name) is not None for name in key.columns):
+                if not column or not all(other.get(name) is not None for name in key.columns):
                     continue
                 made = row | {name: other[name] for name in key.columns}
-                parts = {"columns": self._names(made), "values": self._values(made)}
-                nothing = Trial(
-                    actor.role, self._form("insert_or_nothing", found, **parts), self._context(actor), look=look
-                )
-                cell = Cell(
-                    actor.name, found.full, "insert on conflict do nothing", frozenset(), what="rows",
-                    right=entry.right("update", actor), only=f"{key.name} of {self._name(entry, other)}",
-                    trial=nothing, before=found.present, means=_NO_ROW,
-                )  # fmt: skip
-                yield cell
-                if column is None or not key.immediate:
-                    continue
                 reached = all(
                     self.access.reaches(entry, entry.right(command, actor), actor, each)
                     for command, each in (("insert", made), ("update", other), ("select", other))
-                ) and all(entry.allows_column("select", actor.role, name) for name in key.columns)
-                update = self._form(
-                    "insert_or_update", found, **parts, arbiter=sql.SQL("({})").format(self._names(key.columns)),
-                    column=sql.Identifier(column.name), value=self._value(column, self.access.rows(entry)),
+                ) and self._writable(key.columns, entry, actor, "select")
+                statement = self._form(
+                    "insert_or_update", found, columns=self._names(made), values=self._values(made),
+                    keys=self._names(key.columns), column=sql.Identifier(column.name),
+                    value=self._value(column, self.access.rows(entry)),
                 )  # fmt: skip
-                yield replace(
-                    cell,
-                    command="insert on conflict do update",
-                    expected=self._own(entry, other) if reached else frozenset(),
-                    trial=replace(nothing, statement=update),
-                )
+                yield Cell(
+                    actor.name, found.full, "insert on conflict do update",
+                    self._own(entry, other) if reached else frozenset(), what="rows",
+                    right=entry.right("update", actor), only=f"{key.name} of {self._name(entry, other)}",
+                    before=found.present, means=_NO_ROW,
+                    trial=Trial(
+                        actor.role, statement, self._context(actor),
+                        look=look_statement(self.access, self.labels, found),
+                    ),
+                )  # fmt: skip
 
     def _given_away(self, found: Found, entry: Relation, actor: Actor) -> Iterator[Cell]:
         """A row of one's own is not made another's: only where the columns that say whose it is may be written."""
         right = entry.right("update", actor)
-        if right in (REFUSED, "none", "all") or self._key(entry, actor) != entry.keys[0]:
-            return
         rows = self.access.rows(entry)
-        scoped = {name for scope in right.split("+") for each in entry.scopes[scope.strip()] for name in each}
-        for own in rows:
-            for other in rows if self.access.reaches(entry, right, actor, own) else ():
-                made = own | {name: other.get(name) for name in scoped}
-                named = sorted(name for name in scoped if made.get(name) != own.get(name))
-                if not named or not self._writable(named, entry, actor, "update"):
-                    continue
-                kept = self.access.reaches(entry, right, actor, made)
-                yield self._update_one(
-                    found, entry, actor, {name: made[name] for name in named}, own,
-                    Cell(
-                        actor.name, found.full, "update that gives away",
-                        self._own(entry, own) if kept else frozenset(), ", ".join(named),
-                        what="rows", right=right, before=found.present, means=_NO_ROW,
-                    ),
-                )  # fmt: skip
+        names = [name for name in entry.scoped(right) if entry.allows_column("update", actor.role, name)]
+        own = [row for row in rows if self.access.reaches(entry, right, actor, row)]
+        others = [row for row in rows if row not in own]
+        for values in {tuple(row.get(name) for name in names) for row in others} if own and names else ():
+            given = dict(zip(names, values, strict=True))
+            kept = all(self.access.reaches(entry, right, actor, row | given) for row in own)
+            parts: dict[str, sql.Composable] = {"assignments": self._assignments(given)}
+            if self.live:
+                keys = self.labels.array(identity(self.access, entry, row) for row in rows)
+                parts |= {"key": sql.Identifier(entry.keys[0]), "keys": keys}
+            trial = Trial(
+                actor.role, self._form("give_away_live" if self.live else "give_away", found, **parts),
+                self._context(actor), look=look_statement(self.access, self.labels, found),
+            )  # fmt: skip
+            yield Cell(
+                actor.name, found.full, "update that gives away",
+                frozenset[str]().union(*(self._own(entry, row) for row in own)) if kept else frozenset(),
+                ", ".join(names), what="rows", right=right, trial=trial, before=found.present, means=_NO_ROW,
+            )  # fmt: skip
 
-    def _update_one(
-        self, found: Found, entry: Relation, actor: Actor, row: Row, own: Row, cell: Cell, *before: str
-    ) -> Cell:
-        assignments = sql.SQL(", ").join(
+    def _assignments(self, row: Row) -> sql.Composable:
+        return sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(name), self.labels.literal(value)) for name, value in row.items()
         )
-        statement = self._form(
-            "update_one", found, assignments=assignments, key=sql.Identifier(entry.keys[0]),
-            own=self.labels.literal(identity(self.access, entry, own)),
-        )  # fmt: skip
-        trial = Trial(
-            actor.role, statement, self._context(actor), before=before,
-            look="" if cell.what == KEY else look_statement(self.access, self.labels, found),
-        )  # fmt: skip
-        return replace(cell, trial=trial)
 
     # What keys tell ------------------------------------------------------------------------------------------
 
@@ -435,7 +417,11 @@ class _Forms(Maker):
         if command == "update":
             own = next((row for row in self.access.rows(entry) if self.access.reaches(entry, right, actor, row)), None)
             if own is not None and self._key(entry, actor) == entry.keys[0]:
-                yield self._update_one(found, entry, actor, values, own, cell, *before)
+                statement = self._form(
+                    "update_one", found, assignments=self._assignments(values), key=sql.Identifier(entry.keys[0]),
+                    own=self.labels.literal(identity(self.access, entry, own)),
+                )  # fmt: skip
+                yield replace(cell, trial=Trial(actor.role, statement, self._context(actor), before=tuple(before)))
             return
         if (row := self._candidate(entry, actor)) is not None:
             made = row | values

@@ -9,22 +9,22 @@
 
 -- before
 SET LOCAL ROLE {role};
-CREATE FUNCTION portaldb_verify.spy(text, text DEFAULT '') RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $spy$
+CREATE FUNCTION portaldb_verify.spy(anyelement, text DEFAULT '') RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $spy$
 BEGIN
     PERFORM set_config('portaldb_verify.seen', concat_ws(' ', current_setting('portaldb_verify.seen', true), $1), true);
     RETURN true;
 END
 $spy$;
-CREATE OPERATOR portaldb_verify.<<< (LEFTARG = text, RIGHTARG = text, FUNCTION = portaldb_verify.spy);
+CREATE OPERATOR portaldb_verify.<<< (LEFTARG = anyelement, RIGHTARG = text, FUNCTION = portaldb_verify.spy);
 CREATE VIEW portaldb_verify.mine AS SELECT {key} FROM {relation};
 RESET ROLE;
 
 -- try: in WHERE, ORDER BY, JOIN and a view
-SELECT count(*) FROM {relation} WHERE portaldb_verify.spy({key}::text);
-SELECT count(*) FROM {relation} WHERE {key}::text OPERATOR(portaldb_verify.<<<) '';
-SELECT {key} FROM {relation} ORDER BY portaldb_verify.spy({key}::text) LIMIT 1;
-SELECT count(*) FROM (SELECT 1) AS s INNER JOIN {relation} AS t ON portaldb_verify.spy(t.{key}::text);
-SELECT count(*) FROM portaldb_verify.mine WHERE portaldb_verify.spy({key}::text)
+SELECT count(*) FROM {relation} WHERE portaldb_verify.spy({key});
+SELECT count(*) FROM {relation} WHERE {key} OPERATOR(portaldb_verify.<<<) '';
+SELECT {key} FROM {relation} ORDER BY portaldb_verify.spy({key}) LIMIT 1;
+SELECT count(*) FROM (SELECT 1) AS s INNER JOIN {relation} AS t ON portaldb_verify.spy(t.{key});
+SELECT count(*) FROM portaldb_verify.mine WHERE portaldb_verify.spy({key})
 
 -- look
 SELECT array_to_json(array_agg(k))

@@ -9,6 +9,17 @@
 -- live: no
 
 -- before
+DO $do$
+DECLARE
+    v_function oid;
+BEGIN
+    -- As in a new session: what a function has made of its names is forgotten.
+    FOREACH v_function IN ARRAY {definers}::oid[]
+    LOOP
+        EXECUTE pg_get_functiondef(v_function);
+    END LOOP;
+END
+$do$;
 DO $do$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), {role_name}); END $do$;
 
 -- try: types and tables
