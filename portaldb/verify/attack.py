@@ -179,7 +179,8 @@ class _Attacks(Maker):
         if function:
             parts["call"] = self._call(function, actor.tenant)
         if found:
-            parts |= {"relation": found.identifier, "regclass": sql.Literal(found.identifier.as_string(None))}
+            parts |= {"relation": found.identifier}
+            parts |= {"schema_name": sql.Literal(found.schema), "table_name": sql.Literal(found.name)}
         if found and entry and entry.keys:
             key = self._key(entry, actor)
             rows = self.access.rows(entry)

@@ -15,12 +15,12 @@ BEGIN
         (
             SELECT string_agg(concat(most_common_vals, histogram_bounds), ' ')
             FROM pg_catalog.pg_stats
-            WHERE to_regclass(format('%I.%I', schemaname, tablename)) = {regclass}::regclass
+            WHERE (schemaname, tablename) = ({schema_name}, {table_name})
         ),
         (
             SELECT string_agg(most_common_vals::text, ' ')
             FROM pg_catalog.pg_stats_ext
-            WHERE to_regclass(format('%I.%I', schemaname, tablename)) = {regclass}::regclass
+            WHERE (schemaname, tablename) = ({schema_name}, {table_name})
         )
     ), true);
 END
