@@ -33,12 +33,14 @@ SELECT
     c.conname::text AS name,
     c.conrelid::int8 AS source,
     c.confrelid::int8 AS target,
-    a.attname::text AS source_column,
-    b.attname::text AS target_column
+    ARRAY(
+        SELECT ARRAY[a.attname::text, b.attname::text]
+        FROM unnest(c.conkey, c.confkey) AS pair (source, target)
+        INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = pair.source
+        INNER JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = pair.target
+    ) AS columns
 FROM pg_constraint AS c
-INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-INNER JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
-WHERE c.contype = 'f' AND c.conparentid = 0 AND cardinality(c.conkey) = 1 AND c.conrelid = any(%(oids)s::oid[])
+WHERE c.contype = 'f' AND c.conparentid = 0 AND c.conrelid = any(%(oids)s::oid[])
 ORDER BY 2, 1
 
 -- name: lock_rows
@@ -122,6 +124,3 @@ SELECT setval({sequence}, 1)
 
 -- name: delete_one
 DELETE FROM {relation} WHERE {key} = {own}
-
--- name: set_value
-UPDATE {relation} SET {column} = {value} WHERE {key} = {own}

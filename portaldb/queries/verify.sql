@@ -183,18 +183,21 @@ DECLARE
     v_step   text;
     v_found  text;
     v_count  bigint;
+    v_ready  boolean;
     v_answer jsonb;
     v_all    jsonb[] := '{}';
 BEGIN
     FOR v_trial IN SELECT jsonb_array_elements(p_trials)
     LOOP
         v_found := NULL;
+        v_ready := false;
         -- A block with a handler is a savepoint: whatever the statement did is undone at its end.
         BEGIN
             FOR v_step IN SELECT jsonb_array_elements_text(v_trial -> 'before')
             LOOP
                 EXECUTE v_step;
             END LOOP;
+            v_ready := true;
             PERFORM set_config(p_setting, coalesce(v_trial ->> 'context', ''), true);
             IF v_trial ? 'session' THEN
                 PERFORM set_config('session_authorization', v_trial ->> 'session', true);
@@ -222,7 +225,10 @@ BEGIN
             WHEN SQLSTATE 'PV001' THEN
                 v_answer := sqlerrm::jsonb;
             WHEN OTHERS THEN
-                v_answer := jsonb_build_object('state', sqlstate, 'said', sqlerrm);
+                v_answer := jsonb_build_object(
+                    -- What went wrong before the trial is no answer to it.
+                    'state', CASE WHEN v_ready THEN sqlstate ELSE 'PV003' END, 'said', sqlerrm
+                );
         END;
         v_all := v_all || v_answer;
     END LOOP;

@@ -260,7 +260,21 @@ def _check(access: Access) -> None:
             raise UsageError(
                 f"the access file {access.path.name} has an actor {actor.name} of an unknown role or tenant."
             )
+    _check_names(access)
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", access.setting):
         raise UsageError(
             f"the context's setting has a dot in its name, as app.current_user_id has: {access.setting!r}."
+        )
+
+
+def _check_names(access: Access) -> None:
+    for name, arguments in access.calls.items():
+        taken = name.partition("(")[2].removesuffix(")")
+        if len(arguments) != (taken.count(",") + 1 if taken else 0):
+            raise UsageError(f"the access file {access.path.name} calls {name} with {len(arguments)} arguments.")
+    unknown = {*access.oracles} - {*access.relations} | {*access.calls, *access.notifies} - {*access.functions}
+    if unknown:
+        raise UsageError(
+            f"the access file {access.path.name} has no entry for {', '.join(sorted(unknown))}, which [oracles], "
+            "[calls] or [notifies] names."
         )

@@ -1,8 +1,9 @@
 """Attacks: what somebody would try who means to get round the rights, one a file in attacks/.
 
-A file begins with the sentence that says what is tried and what must come out. Its directives say who tries (`as`), on
-what (`each`), what is meant to come of it (`meant`), and whether it can be tried on a running database (`live`); its
-sections what a superuser prepares (`before`), what is tried (`try`), and what then shows whose rows came out (`look`).
+A file begins with the sentence that says what is tried and what must come out. Its directives say who tries (`as`, but
+for members of the roles of `unless`), on what (`each`), what is meant to come of it (`meant`), and whether it can be
+tried on a running database (`live`); its sections what a superuser prepares (`before`), what is tried (`try`), and what
+then shows whose rows came out (`look`).
 """
 
 import re
@@ -111,7 +112,7 @@ class _Attacks(Maker):
             for actor in self.access.actors
             if first[actor.role] == actor
             and not (who == "others" and actor.role == self._owner)
-            and attack.directives.get("unless") not in self.access.roles[actor.role].member_of
+            and not {*attack.directives.get("unless", "").split(", ")} & {*self.access.roles[actor.role].member_of}
         ]
 
     def _callers(self, function: Function) -> Iterator[Actor]:

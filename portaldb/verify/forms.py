@@ -39,13 +39,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key of one column."""
+    """A foreign key: what refers, what is referred to, and their columns, pair by pair."""
 
     name: str
     source: int
     target: int
-    source_column: str
-    target_column: str
+    columns: tuple[tuple[str, str], ...]
+
+    def values(self, target: Row) -> Row:
+        """Return what a row that refers to this one has in its columns."""
+        return {source: target.get(column) for source, column in self.columns}
 
 
 def derive(
@@ -56,7 +59,10 @@ def derive(
     keys: dict[int, list[Key]] = {}
     for row in connection.execute(query("forms", "unique_keys"), {"oids": oids}):
         keys.setdefault(row.pop("relation"), []).append(Key(**{**row, "columns": tuple(row["columns"])}))
-    references = [Reference(**row) for row in connection.execute(query("forms", "references"), {"oids": oids})]
+    references = [
+        Reference(**{**row, "columns": tuple(map(tuple, row["columns"]))})
+        for row in connection.execute(query("forms", "references"), {"oids": oids})
+    ]
     maker = _Forms(access, catalog, labels, live, keys, tuple(references))
     return [
         cell
@@ -350,18 +356,18 @@ class _Forms(Maker):
         rows = self.access.rows(entry)
         select = entry.right("select", actor)
         hidden = [row for row in rows if not self.access.reaches(entry, select, actor, row)]
-        for key in self.keys.get(found.oid, ()):
-            for command in ("insert", "update"):
-                if entry.right(command, actor) not in (REFUSED, "none") and self._writable(
-                    key.columns, entry, actor, command
-                ):
+        for command in ("insert", "update"):
+            if entry.right(command, actor) in (REFUSED, "none"):
+                continue
+            for key in self.keys.get(found.oid, ()):
+                if self._chosen(key.columns, entry, actor, command):
                     for other in hidden:
                         yield from self._unique_tells(found, entry, actor, command, key, other)
+            for reference in self.references:
+                columns = [source for source, _ in reference.columns]
+                if reference.source == found.oid and self._chosen(columns, entry, actor, command):
+                    yield from self._reference_tells(found, entry, actor, command, reference)
         for reference in self.references:
-            if reference.source == found.oid:
-                for command in ("insert", "update"):
-                    if self._writable([reference.source_column], entry, actor, command):
-                        yield from self._reference_tells(found, entry, actor, command, reference)
             if reference.target == found.oid and entry.right("delete", actor) not in (REFUSED, "none", "all"):
                 yield from self._referenced_tells(found, entry, actor, reference)
 
@@ -376,9 +382,9 @@ class _Forms(Maker):
             values[column.name] = other.get(column.name)
             if values[column.name] is None:
                 values[column.name] = _PROBE if column.category in "SU" else None
-                before.append(self._set(found, entry, other, column.name, values[column.name]))
+                before.append(self._set(found, entry, other, {column.name: values[column.name]}))
         yield from self._key_cells(
-            found, entry, actor, command, key.name, values, other,
+            found, entry, actor, command, key.name, values,
             {"23505": self._own(entry, other), "00000": frozenset(), **_NO_ROW}, before,
         )  # fmt: skip
 
@@ -386,19 +392,18 @@ class _Forms(Maker):
         self, found: Found, entry: Relation, actor: Actor, command: str, reference: Reference
     ) -> Iterator[Cell]:
         target = next((each for each in self.catalog.relations if each.oid == reference.target), None)
-        if target is None or target.entry is None or entry.right(command, actor) in (REFUSED, "none"):
+        if target is None or target.entry is None:
             return
         right = target.entry.right("select", actor)
         for other in self.access.rows(target.entry):
-            if reference.target_column in other and not self.access.reaches(target.entry, right, actor, other):
+            if not self.access.reaches(target.entry, right, actor, other):
                 yield from self._key_cells(
-                    found, entry, actor, command, reference.name,
-                    {reference.source_column: other[reference.target_column]}, other,
+                    found, entry, actor, command, reference.name, reference.values(other),
                     {"00000": self._own(target.entry, other), **_NO_ROW}, ["SET CONSTRAINTS ALL IMMEDIATE"],
                 )  # fmt: skip
 
     def _key_cells(
-        self, found: Found, entry: Relation, actor: Actor, command: str, name: str, values: Row, other: Row,
+        self, found: Found, entry: Relation, actor: Actor, command: str, name: str, values: Row,
         means: dict[str, str | frozenset[str]], before: list[str],
     ) -> Iterator[Cell]:  # fmt: skip
         """One row with another's value: made for each candidate that is the actor's own, or an own row changed."""
@@ -415,10 +420,21 @@ class _Forms(Maker):
             yield replace(cell, expected="unknown" if cell.expected else frozenset())
             return
         if command == "update":
-            own = next((row for row in self.access.rows(entry) if self.access.reaches(entry, right, actor, row)), None)
+            # What of the key cannot be written has to be the own row's already.
+            written = {key: value for key, value in values.items() if entry.allows_column("update", actor.role, key)}
+            fixed = {key: value for key, value in values.items() if key not in written}
+            own = next(
+                (
+                    row
+                    for row in self.access.rows(entry)
+                    if self.access.reaches(entry, right, actor, row)
+                    and all(row.get(key) == value for key, value in fixed.items())
+                ),
+                None,
+            )
             if own is not None and self._key(entry, actor) == entry.keys[0]:
                 statement = self._form(
-                    "update_one", found, assignments=self._assignments(values), key=sql.Identifier(entry.keys[0]),
+                    "update_one", found, assignments=self._assignments(written), key=sql.Identifier(entry.keys[0]),
                     own=self.labels.literal(identity(self.access, entry, own)),
                 )  # fmt: skip
                 yield replace(cell, trial=Trial(actor.role, statement, self._context(actor), before=tuple(before)))
@@ -444,9 +460,9 @@ class _Forms(Maker):
             ),
             None,
         )
-        if own is None or other is None or own.get(reference.target_column) is None:
+        if own is None or other is None or None in reference.values(own).values():
             return
-        points = self._set(source, source.entry, other, reference.source_column, own[reference.target_column])
+        points = self._set(source, source.entry, other, reference.values(own))
         statement = self._form(
             "delete_one", found, key=sql.Identifier(entry.keys[0]),
             own=self.labels.literal(identity(self.access, entry, own)),
@@ -510,16 +526,22 @@ class _Forms(Maker):
             entry.allows_column(command, actor.role, name) for name in columns
         )
 
+    def _chosen(self, columns: Any, entry: Relation, actor: Actor, command: str) -> bool:  # noqa: ANN401
+        """Say whether an actor can choose a key's value: all of it in a new row, a part of it in one that is there."""
+        some = all if command == "insert" else any
+        return some(entry.allows_column(command, actor.role, name) for name in columns)
+
     def _own(self, entry: Relation, row: Row) -> frozenset[str]:
         return frozenset({self.labels.text(identity(self.access, entry, row))})
 
     def _name(self, entry: Relation, row: Row) -> str:
         return str(identity(self.access, entry, row))
 
-    def _set(self, found: Found, entry: Relation, row: Row, column: str, value: Any) -> str:  # noqa: ANN401
+    def _set(self, found: Found, entry: Relation, row: Row, values: Row) -> str:
+        """Write the statement that gives a synthetic row other values, before the trial."""
         return self._form(
-            "set_value", found, column=sql.Identifier(column), value=self.labels.literal(value),
-            key=sql.Identifier(entry.keys[0]), own=self.labels.literal(identity(self.access, entry, row)),
+            "update_one", found, assignments=self._assignments(values), key=sql.Identifier(entry.keys[0]),
+            own=self.labels.literal(identity(self.access, entry, row)),
         )  # fmt: skip
 
     def _names(self, names: Any) -> sql.Composable:  # noqa: ANN401

@@ -4,6 +4,7 @@
 --
 -- as: roles
 -- meant: none
+-- unless: pg_monitor, pg_read_all_stats
 -- live: yes
 
 -- try: pg_stat_activity

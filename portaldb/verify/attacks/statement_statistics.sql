@@ -3,6 +3,7 @@
 -- as: roles
 -- each: pg_stat_statements
 -- meant: none
+-- unless: pg_monitor, pg_read_all_stats
 -- live: yes
 
 -- try: text of others
