@@ -1,5 +1,6 @@
 """What `portaldb verify` tries beyond plain statements: each form and each attack finds the hole planted for it."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -254,6 +255,19 @@ def test_verify_every_attack_has_a_hole_here() -> None:
     planted = {name.partition(",")[0] for name, _ in ATTACKS}
     elsewhere = {"own session", "statement statistics"}
     assert {each.name for each in attack.attacks()} == (planted - {"called in the name of beta"}) | elsewhere
+
+
+def test_verify_what_remains_is_held_by_what_is_tried() -> None:
+    """Each line of docs/verify.md on what remains names attacks or oracles that there are."""
+    page = (ROOT / "docs/verify.md").read_text(encoding="utf-8")
+    lines = [line for line in page.partition("## What remains")[2].splitlines() if line.startswith("| ")][1:]
+    tried = {name for each in attack.attacks() for name in (each.name, *(f"{each.name}, {t}" for t, _ in each.tries))}
+    assert len(lines) > 5
+    for line in lines:
+        held = line.rstrip("| ").rpartition("|")[2]
+        names = set(re.findall(r"`([^`[]+)`", held))
+        assert names <= tried, f"not tried: {names - tried}"
+        assert names or "[oracles]" in held or forms.KEY in held, f"nothing holds: {line}"
 
 
 def test_verify_statement_statistics_of_others_are_hidden(holes: Holes, url: str) -> None:

@@ -9,9 +9,12 @@
 
 -- before
 SET LOCAL ROLE {role};
-CREATE FUNCTION portaldb_verify.spy(anyelement, text DEFAULT '') RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $spy$
+CREATE FUNCTION portaldb_verify.spy(anyelement, text DEFAULT '') RETURNS boolean
+LANGUAGE plpgsql COST 0.0000001 AS $spy$
 BEGIN
-    PERFORM set_config('portaldb_verify.seen', concat_ws(' ', current_setting('portaldb_verify.seen', true), $1), true);
+    PERFORM set_config(
+        'portaldb_verify.seen', concat_ws(' ', current_setting('portaldb_verify.seen', true), $1), true
+    );
     RETURN true;
 END
 $spy$;

@@ -31,7 +31,10 @@ BEGIN
             pg_get_function_result(p.oid) AS result
         FROM pg_proc AS p
         WHERE
-            (p.oid = any({functions}::oid[]) OR p.oid IN ('current_setting(text,boolean)'::regprocedure, 'now'::regproc))
+            (
+                p.oid = any({functions}::oid[])
+                OR p.oid IN ('current_setting(text,boolean)'::regprocedure, 'now()'::regprocedure)
+            )
             AND p.prokind = 'f' AND p.prorettype <> 'trigger'::regtype
     LOOP
         EXECUTE format(
