@@ -11,6 +11,7 @@ from psycopg import conninfo
 from support import ask, one
 
 from portaldb import database
+from portaldb.errors import UsageError
 from portaldb.verify import access, attack, cells, forms, found, run, tell, trial
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -255,6 +256,23 @@ def test_verify_every_attack_has_a_hole_here() -> None:
     planted = {name.partition(",")[0] for name, _ in ATTACKS}
     elsewhere = {"own session", "statement statistics"}
     assert {each.name for each in attack.attacks()} == (planted - {"called in the name of beta"}) | elsewhere
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("[oracles.user_sessions]", "[oracles.sessions]", "no entry for public.sessions"),
+        ('= [1, { sql = "CURRENT_TIMESTAMP" }]', "= [1]", "with 1 arguments"),
+    ],
+)
+def test_verify_refuses_an_access_file_that_names_nothing(tmp_path: Path, before: str, after: str, told: str) -> None:
+    """An oracle of no relation, and a call with too few arguments, are named before anything runs."""
+    text = access.DEFAULT.read_text(encoding="utf-8")
+    assert before in text
+    file = tmp_path / "access.toml"
+    file.write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(UsageError, match=told):
+        access.read(file)
 
 
 def test_verify_what_remains_is_held_by_what_is_tried() -> None:

@@ -1,7 +1,7 @@
 -- What everyone may do, and learns sizes, names and definitions by, but no tenant's value: it is allowed.
 --
--- Any role may LISTEN on any channel and hear what is sent there (notifies.sql shows that nothing of ours sends), hold an
--- advisory lock, and read what tables, views and policies are made of, and how large they are.
+-- Any role may LISTEN on any channel and hear what is sent there (notifies.sql shows that nothing of ours sends), hold
+-- an advisory lock, and read what tables, views and policies are made of, and how large they are.
 --
 -- as: roles
 -- meant: allowed
