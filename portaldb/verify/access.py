@@ -82,6 +82,8 @@ class Access:
     functions: dict[str, list[str]]
     definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
+    tests: Path | None = None
+    """The folder of the pgTAP files that `settings.tests` names, beside the access file."""
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -202,6 +204,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
         definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
+        tests=path.parent / settings["tests"] if "tests" in settings else None,
     )
 
 

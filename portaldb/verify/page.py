@@ -9,8 +9,8 @@ from portaldb.verify.outcome import Outcome
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def write(outcome: Outcome, path: Path) -> None:
-    """Write the page."""
+def render(outcome: Outcome) -> str:
+    """Return the page."""
     data = export.as_dict(outcome)
     data.pop("failures")
     for told, result in zip(data["results"], outcome.results, strict=True):
@@ -21,4 +21,4 @@ def write(outcome: Outcome, path: Path) -> None:
     data["actors"] = [{"name": actor.name, "title": actor.title, "role": actor.role} for actor in outcome.access.actors]
     # Inside a script element only "</" could end it early.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    path.write_text(_TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text), encoding="utf-8")
+    return _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text)
