@@ -20,6 +20,7 @@ from typing import Protocol
 
 import psycopg
 import pytest
+from browser import MISSING as BROWSER_MISSING
 from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
@@ -77,10 +78,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what was not run for want of Docker: a skip must not pass for a success."""
-    without = [report for report in terminalreporter.getreports("skipped") if ENGINE_MISSING in str(report.longrepr)]
-    if without:
-        terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {ENGINE_MISSING}.", red=True)
+    """Name what was not run for want of Docker or a browser: a skip must not pass for a success."""
+    skipped = terminalreporter.getreports("skipped")
+    for missing in (ENGINE_MISSING, BROWSER_MISSING):
+        without = [report for report in skipped if missing in str(report.longrepr)]
+        if without:
+            terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {missing}.", red=True)
 
 
 class MakeDatabase(Protocol):
