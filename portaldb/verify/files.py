@@ -26,15 +26,16 @@ def require(paths: Iterable[Path]) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a report: a reader sees the old file or the new one, never half of it. Raises RefusedError."""
-    beside = path if _is_special(path) else _beside(path)
+    if _is_special(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    beside = _beside(path)
     try:
         beside.write_text(text, encoding="utf-8")
-        if beside != path:
-            beside.replace(path)
+        beside.replace(os.path.realpath(path))
     except OSError as error:
-        if beside != path:
-            beside.unlink(missing_ok=True)
-        raise _refused(path, error, "the run is over, and its other reports are written") from None
+        beside.unlink(missing_ok=True)
+        raise _refused(path, error, "the run is over, and what it wrote before is there") from None
 
 
 def _is_special(path: Path) -> bool:

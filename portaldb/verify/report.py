@@ -25,13 +25,11 @@ def show(outcome: Outcome) -> None:
     for good, said in _summary(outcome):
         mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}[good]
         out.print(Text(f"{mark} {said}", style=style), soft_wrap=True)
+    verdict = "✓ Isolation holds" if outcome.ok else "✗ Isolation does not hold"
+    end = " Rolled back; nothing was left behind." if outcome.live else ""
+    where = f"{outcome.where}, PostgreSQL {outcome.version // 10000}"
     out.print(
-        Text(
-            f"{outcome.where}, PostgreSQL {outcome.version // 10000}: {len(outcome.results):,} cells, "
-            f"{len(outcome.failures):,} not as meant, {outcome.seconds:.1f} s. "
-            f"{'Rolled back; nothing was left behind.' if outcome.live else ''}".strip(),
-            style="green" if outcome.ok else "red",
-        ),
+        Text(f"{verdict}: {where}, {outcome.seconds:.1f} s.{end}", style="bold green" if outcome.ok else "bold red"),
         soft_wrap=True,
     )
 
@@ -88,16 +86,16 @@ def _summary(outcome: Outcome) -> Iterator[tuple[bool | None, str]]:
     groups = [name for name, _ in _groups(outcome)]
     places = sum(name not in ("functions", "roles") for name in groups)
     failed = len(outcome.failures)
-    told = f"{failed:,} of {len(outcome.results):,} not as meant" if failed else f"{len(outcome.results):,} as meant"
-    yield not failed, f"cells    {told}, on {_count(places, 'relation')}, functions and roles"
+    told = f"{len(outcome.results):,} on {_count(places, 'relation')}, functions and roles"
+    yield not failed, f"cells    {told}; {failed:,} not as meant"
     if outcome.linted:
         wrong = sum(not finding.ok for finding in outcome.lints)
-        yield not wrong, f"lints    {_count(len(outcome.linted), 'rule')}, {_findings(outcome, wrong)}"
+        yield not wrong, f"lints    {_count(len(outcome.linted), 'rule')}; {_findings(outcome, wrong)}"
     if outcome.tests is not None:
         bad = sum(len(file.failed) for file in outcome.tests)
         ran = [file for file in outcome.tests if not file.skipped]
-        said = f"{sum(file.assertions for file in ran):,} assertions in {_count(len(ran), 'file')}"
-        yield not bad, f"pgTAP    {said}, {bad:,} failed"
+        said = f"{_count(sum(file.assertions for file in ran), 'assertion')} in {_count(len(ran), 'file')}"
+        yield not bad, f"pgTAP    {said}; {bad:,} failed"
         for file in outcome.tests:
             if file.skipped:
                 yield None, f"not run: pgTAP {file.name} ({file.skipped})"

@@ -29,8 +29,8 @@ class Found:
 
 def render(outcome: Outcome, places: Places) -> str:
     """Return the log: a rule for the matrix, for pgTAP, for the mutants and for each lint; what is good is left out."""
-    rules = [*_RULES, *(_lint_rule(lint) for lint in {finding.lint: None for finding in outcome.lints})]
-    rules += [_lint_rule(lint) for lint in outcome.linted if all(lint != finding.lint for finding in outcome.lints)]
+    lints = dict.fromkeys([*outcome.linted, *(finding.lint for finding in outcome.lints)])
+    rules = [*_RULES, *map(_lint_rule, lints)]
     order = {rule["id"]: place for place, rule in enumerate(rules)}
     seen: Counter[str] = Counter()
     results = [_result(found, order[found.rule], places, seen) for found in _found(outcome)]

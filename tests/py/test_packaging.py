@@ -95,6 +95,8 @@ def test_wheel_carries_the_tree_s_sql_byte_for_byte(wheel: zipfile.ZipFile) -> N
         if re.match(rf"portaldb/sql/({'|'.join(FOLDERS)})/", name)
     }
     assert inside == carried()
+    tests = {name.rpartition("/")[2] for name in wheel.namelist() if name.startswith("portaldb/sql/tests/sql/")}
+    assert tests == {path.name for path in (ROOT / "tests/sql").iterdir()}, "verify runs pgTAP from the wheel too"
     assert wheel.read("portaldb/cli.py") == (ROOT / "cli.py").read_bytes()
 
 

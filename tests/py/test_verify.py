@@ -64,7 +64,7 @@ def test_verify_live_leaves_nothing_and_reads_no_row_of_others(make_database: Ma
         traffic.execute("SELECT FROM public.mcp_servers FOR UPDATE")
         traffic.execute("UPDATE public.user_sessions SET last_activity = now()")
         done = portaldb("verify", "--live", database=url, check=True)
-    assert "0 not as meant" in done.stdout and "Rolled back" in done.stdout
+    assert "; 0 not as meant" in done.stdout and "Rolled back" in done.stdout
     assert ask(url, counts) == before
     assert not one(url, "SELECT count(*) FROM pg_namespace WHERE nspname = 'portaldb_verify'")
 

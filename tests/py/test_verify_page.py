@@ -5,17 +5,14 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import outcomes
 import pytest
 from browser import Page, browser
 from conftest import Portaldb, copy_database, drop_database
 from psycopg import conninfo
 from support import ask
 
-from portaldb.verify import access, page
-from portaldb.verify.cells import Cell
-from portaldb.verify.labels import Labels
-from portaldb.verify.outcome import Lint, LintFinding, Mutant, Outcome, TestFile
-from portaldb.verify.trial import Result
+from portaldb.verify import page
 
 RED = {"light": "rgb(179, 38, 30)", "dark": "rgb(255, 123, 114)"}
 LEAK = (
@@ -49,36 +46,8 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture
 def made_up(tmp_path: Path) -> Path:
     """Make a page of every part of a run, good and bad, with text that would break out of a careless one."""
-    lints = [
-        Lint("0001_fine", "warning", "Nothing.", ""),
-        Lint("0002_bad", "error", "</script><b>a fault</b>", "A fix."),
-    ]
-    findings = [
-        LintFinding(lints[1], "public.users", "<!-- <script>"),
-        LintFinding(lints[1], "public.x", "", "A reason."),
-    ]
-    meant, labels = access.read(), Labels()
-    cells = [
-        Cell("user", "public.users", "select", "refused", what="COPY"),
-        Cell("user", "public.users", "select", frozenset({labels.text("@alpha")}), what="rows", right="own"),
-        Cell("everyone", "public.users", "entry", "as meant", what="catalog"),
-    ]
-    results = [
-        Result(cells[0], "refused", "no"),
-        Result(cells[1], cells[1].expected, "1"),
-        Result(cells[2], "x", "gone"),
-    ]
-    outcome = Outcome(
-        "here", False, meant, labels, results, 1.0, 170000, lints=findings, linted=lints,
-        tests=[TestFile("a.sql", 3, ("first",)), TestFile("b.sql", 0, skipped="elsewhere")],
-        mutants=[
-            Mutant("drop policy", "public.users", "DROP POLICY a", "noticed"),
-            Mutant("drop policy", "public.teams", "DROP POLICY b", ""),
-            Mutant("drop trigger", "public.jobs", "DROP TRIGGER c", "", "A reason."),
-        ],
-    )  # fmt: skip
     file = tmp_path / "made-up.html"
-    file.write_text(page.render(outcome), encoding="utf-8")
+    file.write_text(page.render(outcomes.made_up()), encoding="utf-8")
     return file
 
 
