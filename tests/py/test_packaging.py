@@ -162,7 +162,7 @@ def test_command_has_help_with_an_example(path: str) -> None:
 
 @pytest.mark.parametrize("page", reference.pages(), ids=lambda page: str(page.name))
 def test_reference_page_is_what_the_command_says(page: Path) -> None:
-    """docs/commands.md and docs/exit-codes.md are made anew when the command changes."""
+    """Pages of docs/ and pgTAP's lists are made anew when the command or the access file changes."""
     wanted = reference.pages()[page]
     assert page.read_text(encoding="utf-8") == wanted, "stale: run `python scripts/reference.py`"
 
