@@ -166,8 +166,12 @@ class _Maker:
         if entry.right("update", actor) != REFUSED:
             for column in found.columns:
                 if entry.allows_column("update", actor.role, column.name):
-                    statement = self._write(found, entry, "update", column=column)
+                    mine = self._mine(entry, actor, column)
+                    statement = self._write(found, entry, "update", column=column, value=mine)
                     yield self._change(found, entry, actor, "update", statement, column.name)
+                    # With a WHERE clause the policy for SELECT holds the new row too, and would hide the hole.
+                    if mine and not self.live:
+                        yield self._handed_over(found, entry, actor, column)
         if entry.right("delete", actor) != REFUSED:
             yield self._change(found, entry, actor, "delete", self._write(found, entry, "delete"))
         if entry.right("insert", actor) != REFUSED:
@@ -208,12 +212,31 @@ class _Maker:
             ),
         )  # fmt: skip
 
-    def _write(self, found: Found, entry: Relation, command: str, column: Column | None = None) -> str:
+    def _mine(self, entry: Relation, actor: Actor, column: Column) -> str:
+        """Return what a column that makes a row the actor's own holds in such a row; '' for any other column."""
+        right = entry.right("update", actor)
+        scopes = [] if right in ("none", "all") or not actor.tenant else right.split("+")
+        patterns = [pattern for scope in scopes for pattern in entry.scopes[scope.strip()]]
+        return f"@{actor.tenant}" if any(each.get(column.name) == "@{me}" for each in patterns) else ""
+
+    def _handed_over(self, found: Found, entry: Relation, actor: Actor, column: Column) -> Cell:
+        """A tenant gives no row of theirs to another."""
+        other = next(tenant for tenant in self.access.tenants if tenant != actor.tenant)
+        statement = self._write(found, entry, "update", column=column, value=f"@{other}")
+        return Cell(
+            actor.name, found.full, "update", REFUSED, column.name, what="handed over", right="refused",
+            trial=Trial(actor.role, statement, self._context(actor)),
+        )  # fmt: skip
+
+    def _write(self, found: Found, entry: Relation, command: str, column: Column | None = None, value: str = "") -> str:
         """Write an UPDATE or DELETE that reads no column, so that only its own policies hold it; bounded when live."""
         rows = self.access.rows(entry)
         parts: dict[str, sql.Composable] = {}
         if column:
-            parts |= {"column": sql.Identifier(column.name), "value": self._value(column, rows)}
+            parts |= {
+                "column": sql.Identifier(column.name),
+                "value": self.labels.literal(value) if value else self._value(column, rows),
+            }
         if self.live:
             keys = self.labels.array(identity(self.access, entry, row) for row in rows)
             parts |= {"key": sql.Identifier(entry.keys[0]), "keys": keys}

@@ -1,6 +1,5 @@
 """The isolation verifier: green on what the migrations make, red for every hole that is planted by hand."""
 
-import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -153,25 +152,6 @@ def test_verify_by_hand_names_tenant_table_and_statement(make_database: MakeData
     assert "a user (tenant alpha, as portal_app): SELECT on public.user_server_configs reaches 7 rows:" in done.stdout
     assert "config-of-beta" in done.stdout
     assert 'FROM "public"."user_server_configs"' in done.stdout
-
-
-def test_verify_another_schema_with_its_own_access_file(
-    make_database: MakeDatabase, portaldb: Portaldb, login: Login, tmp_path: Path
-) -> None:
-    """A second product, its own setting for the tenant: green as it is, and both planted holes are found."""
-    url = make_database(migrate=True)
-    ask(url, (ROOT / "tests/py/notes/schema.sql").read_text(encoding="utf-8"))
-    file = ROOT / "tests/py/notes/access.toml"
-    portaldb("verify", "--live", "--access", str(file), database=url, check=True)
-    ask(url, "ALTER POLICY notes_own ON notes.notes USING (tenant = current_setting('notes.tenant')::int OR public)")
-    ask(url, "GRANT UPDATE (tenant) ON notes.notes TO portal_app")
-    done = portaldb("verify", "--live", "--json", "--access", str(file), database=url)
-    assert done.returncode == 1
-    found = {(each["command"], each["column"], each["what"]) for each in json.loads(done.stdout)["failures"]}
-    assert {("select", "", "rows"), ("update", "tenant", "privilege")} <= found
-    # Under another name for the setting nobody is anybody.
-    other = portaldb("verify", "--live", "--context", "notes.other", "--access", str(file), database=url)
-    assert other.returncode == 1
 
 
 def test_verify_refuses_a_login_that_cannot_act_as_everyone(
