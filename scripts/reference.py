@@ -76,6 +76,13 @@ def codes_page(page: str) -> str:
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page, flags=re.DOTALL)
 
 
+def ci_page(page: str) -> str:
+    """Return docs/ci.md with the workflow as the file has it, which a test runs."""
+    begin, end = "<!-- workflow: begin -->", "<!-- workflow: end -->"
+    workflow = (ROOT / "docs/ci/github-actions.yml").read_text(encoding="utf-8")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n```yaml\n{workflow}```\n{end}", page, flags=re.DOTALL)
+
+
 def pages() -> dict[Path, str]:
     """Return all of them as they should be."""
     codes_path, grants_path, intended = ROOT / "docs/exit-codes.md", ROOT / "tests/sql/grants.sql", access.read()
@@ -83,6 +90,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs/commands.md": commands_page(),
         codes_path: codes_page(codes_path.read_text(encoding="utf-8")),
         ROOT / "docs/access.md": access_reference.page(intended),
+        ROOT / "docs/ci.md": ci_page((ROOT / "docs/ci.md").read_text(encoding="utf-8")),
         grants_path: access_reference.grants(intended, grants_path.read_text(encoding="utf-8")),
     }
 

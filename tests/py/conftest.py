@@ -136,8 +136,8 @@ class Container:
 
 
 @contextmanager
-def start_container() -> Iterator[Container]:
-    """Run the image of deploy/Dockerfile; it is gone at the end of the block."""
+def start_container(settings: str = "") -> Iterator[Container]:
+    """Run the image of deploy/Dockerfile, with further settings; it is gone at the end of the block."""
     require_engine()
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import DockerContainer
@@ -148,7 +148,7 @@ def start_container() -> Iterator[Container]:
     testcontainers_config.ryuk_disabled = True  # its image comes from a registry, and the end is seen to here
     password = secrets.token_hex(16)
     image = built.stdout.strip()
-    settings = "-c fsync=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=200"
+    settings += " -c fsync=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=200"
     with (
         DockerContainer(image)
         .with_exposed_ports(5432)
