@@ -56,6 +56,14 @@ def test_recipe_for_gitlab_runs_the_same() -> None:
     assert parts["host"] == GITLAB["services"][0]["alias"]
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make what actions/setup-python leaves, and return its programs' folder."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin"
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Make what actions/checkout leaves: the tree, and nothing that git ignores."""
@@ -65,18 +73,17 @@ def checkout(tmp_path: Path) -> Path:
     )  # fmt: skip
     for name in listed.stdout.decode().split("\0"):
         if name and (ROOT / name).is_file():
-            (tmp_path / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / "checkout" / name)
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "python"], check=True)
-    return tmp_path / "checkout"
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    return tmp_path
 
 
-def run_steps(checkout: Path, url: str) -> Completed:
+def run_steps(checkout: Path, python: Path, url: str) -> Completed:
     """Run the job's steps as the runner does, until one fails; the server stands at another place."""
-    parts = conninfo.conninfo_to_dict(url)
-    environment = {**JOB["env"], "PGPASSWORD": str(parts.pop("password", ""))}
-    environment["DATABASE_URL"] = conninfo.make_conninfo(**{**parts, "dbname": "mcp_portal"})
-    path = f"{checkout.parent / 'python/bin'}:{os.environ['PATH']}"
+    password = conninfo.conninfo_to_dict(url)["password"]
+    elsewhere = conninfo.make_conninfo(url, password=None, dbname="mcp_portal")
+    environment = {**JOB["env"], "PGPASSWORD": str(password), "DATABASE_URL": elsewhere}
+    path = f"{python}:{os.environ['PATH']}"
     for step in STEPS:
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step],
@@ -94,9 +101,9 @@ def cases(checkout: Path) -> tuple[int, int]:
     return int(root.get("tests", 0)), int(root.get("failures", 0))
 
 
-def holds_its_word(checkout: Path, url: str) -> None:
+def holds_its_word(checkout: Path, python: Path, url: str) -> None:
     """Green as the tree is; red with a policy weakened in it, and every report is there."""
-    done = run_steps(checkout, url)
+    done = run_steps(checkout, python, url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "✓ Isolation holds" in done.stdout and "not run: pgTAP (left out by --without-pgtap)" in done.stdout
     tests, failures = cases(checkout)
@@ -108,7 +115,7 @@ def holds_its_word(checkout: Path, url: str) -> None:
     weakened.write_text(holed, encoding="utf-8")
     for name in ("xml", "sarif", "html"):
         (checkout / f"isolation.{name}").unlink()
-    done = run_steps(checkout, url)
+    done = run_steps(checkout, python, url)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "SELECT on public.teams reaches 2 rows" in done.stdout
     assert cases(checkout)[1] > 0
@@ -117,9 +124,9 @@ def holds_its_word(checkout: Path, url: str) -> None:
     assert not ask(url, "SELECT datname FROM pg_database WHERE datname LIKE 'portaldb_verify%%'")
 
 
-def test_recipe_is_green_and_notices_a_hole(server: str, login: Login, checkout: Path) -> None:
+def test_recipe_is_green_and_notices_a_hole(server: str, login: Login, checkout: Path, python: Path) -> None:
     """Its own steps, in a fresh environment, with a password as the service has one."""
-    holds_its_word(checkout, login(server, options="SUPERUSER"))
+    holds_its_word(checkout, python, login(server, options="SUPERUSER"))
 
 
 @pytest.fixture
@@ -130,6 +137,6 @@ def bare() -> Iterator[str]:
 
 
 @pytest.mark.docker
-def test_recipe_holds_on_a_bare_server(bare: str, checkout: Path) -> None:
+def test_recipe_holds_on_a_bare_server(bare: str, checkout: Path, python: Path) -> None:
     """Neither pg_cron nor pg_stat_statements is loaded in the service container of the recipe."""
-    holds_its_word(checkout, bare)
+    holds_its_word(checkout, python, bare)
