@@ -13,7 +13,7 @@ from pathlib import Path
 
 from portaldb import database
 from portaldb.database import query
-from portaldb.errors import EnvironmentMissingError, PortalError
+from portaldb.errors import EnvironmentMissingError, PortalError, UsageError
 from portaldb.verify.access import DEFAULT, Access
 from portaldb.verify.outcome import Outcome, TestFile
 from portaldb.verify.run import Say
@@ -43,7 +43,7 @@ class Tests:
 def choose(url: str, access: Access, root: Path, *, left_out: bool) -> Tests:
     """Choose the tests: those that the access file names, or those beside our migrations with our own access file.
 
-    Raises EnvironmentMissingError where what runs them is not installed, or the folder has none.
+    Raises UsageError where the folder has none, EnvironmentMissingError where what runs them is not installed.
     """
     if left_out:
         return Tests(left_out="left out by --without-pgtap")
@@ -66,10 +66,10 @@ def add(outcome: Outcome, url: str, tests: Tests, *, say: Say) -> Outcome:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the test files of a folder; raise EnvironmentMissingError where it has none."""
+    """Return the test files of a folder; raise UsageError where it has none."""
     found = sorted(folder.glob("*.sql"))
     if not found:
-        raise EnvironmentMissingError(
+        raise UsageError(
             f"There are no pgTAP tests in {folder}: no *.sql. Name their folder in the access file (settings.tests), "
             "or leave them out with --without-pgtap."
         )
