@@ -509,6 +509,7 @@ def verify(
     from portaldb.verify import sarif as sarif_log
 
     files.require(path for path in (junit, sarif, html) if path)
+    click.get_current_context().call_on_close(lambda: _say("", passing=True))  # an error stands on a line of its own
     url, root = resolve(database), source or sql_root()
     meant = intended.read(access or intended.DEFAULT, setting=context)
     migrations = read(root) if source or not (live and access) else []

@@ -18,7 +18,8 @@ def show(outcome: Outcome) -> None:
     out = console()
     for part in (_cells(outcome), _lints(outcome), _tests(outcome), _mutants(outcome)):
         for line in part:
-            out.print(line, soft_wrap=True)
+            # A terminal breaks sentences between words; a statement stays one line, to be copied.
+            out.print(line, soft_wrap=not out.is_terminal or line.style == "dim")
     if outcome.failures:
         out.print(_relations(outcome))
         out.print()

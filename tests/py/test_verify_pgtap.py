@@ -153,3 +153,10 @@ def test_verify_interrupted_in_pgtap_leaves_no_session(server: str, tests_of_one
     until(lambda: not one(server, sleeping), "its session to end")
     with psycopg.connect(server) as connection:
         assert not connection.execute("SELECT FROM pg_database WHERE datname LIKE 'portaldb_verify%'").fetchall()
+
+
+def test_verify_refuses_a_folder_without_tests(server: str, portaldb: Portaldb, tests_of_one: Path) -> None:
+    """An empty folder is no success."""
+    (tests_of_one.parent / "tests" / "pigs.sql").unlink()
+    done = portaldb("verify", "--access", str(tests_of_one), database=server)
+    assert "There are no pgTAP tests in" in paragraph(done, 2)
