@@ -112,7 +112,7 @@ def test_sdist_carries_the_tree_s_sql_byte_for_byte(built: dict[str, Path]) -> N
 
 
 def test_installed_command_works_from_an_empty_directory(installed: Path, server: str, tmp_path: Path) -> None:
-    """init, migrate and status need no checkout: the wheel has the SQL."""
+    """init, migrate, status and verify need no checkout: the wheel has the SQL, pgTAP's tests too."""
     name = f"test_{secrets.token_hex(6)}"
     command, url = installed / "portaldb", conninfo.make_conninfo(server, dbname=name)
     assert call(command, "--version", cwd=tmp_path).startswith("portaldb, version ")
@@ -121,6 +121,7 @@ def test_installed_command_works_from_an_empty_directory(installed: Path, server
         call(command, "init", cwd=tmp_path, DATABASE_URL=url)
         assert f"{len(carried()) // 2} migrations applied" in call(command, "migrate", cwd=tmp_path, DATABASE_URL=url)
         call(command, "status", "--check", cwd=tmp_path, DATABASE_URL=url)
+        assert "✓ pgTAP" in call(command, "verify", cwd=tmp_path, DATABASE_URL=url)
     finally:
         drop_database(server, name)
     assert list(tmp_path.iterdir()) == []
