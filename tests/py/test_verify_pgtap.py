@@ -146,7 +146,8 @@ def test_verify_interrupted_in_pgtap_leaves_no_session(server: str, tests_of_one
     (tests_of_one.parent / "tests" / "pigs.sql").write_text("SELECT pg_sleep(60);\n")
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%%'"
     with command("verify", "--access", str(tests_of_one), database=server) as process:
-        until(lambda: one(server, sleeping), "the test to be under way")
+        # The whole matrix comes before it.
+        until(lambda: one(server, sleeping), "the test to be under way", patience=120)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
