@@ -20,7 +20,8 @@ CREATE TABLE notes.tenants (
 ALTER TABLE notes.tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.tenants FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenants_owner ON notes.tenants TO notes_owner USING (true);
-CREATE POLICY tenants_own ON notes.tenants FOR SELECT TO notes_app USING (id = notes.current_tenant());
+CREATE POLICY tenants_own ON notes.tenants FOR SELECT TO notes_app
+    USING (id = notes.current_tenant());
 GRANT SELECT (id, name) ON notes.tenants TO notes_app;
 
 -- A tenant may rewrite a note as a whole, and not give it to another one.
@@ -33,10 +34,14 @@ CREATE TABLE notes.notes (
 ALTER TABLE notes.notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.notes FORCE ROW LEVEL SECURITY;
 CREATE POLICY notes_owner ON notes.notes TO notes_owner USING (true);
-CREATE POLICY notes_read ON notes.notes FOR SELECT TO notes_app USING (tenant = notes.current_tenant());
-CREATE POLICY notes_add ON notes.notes FOR INSERT TO notes_app WITH CHECK (tenant = notes.current_tenant());
-CREATE POLICY notes_change ON notes.notes FOR UPDATE TO notes_app USING (tenant = notes.current_tenant());
-CREATE POLICY notes_remove ON notes.notes FOR DELETE TO notes_app USING (tenant = notes.current_tenant());
+CREATE POLICY notes_read ON notes.notes FOR SELECT TO notes_app
+    USING (tenant = notes.current_tenant());
+CREATE POLICY notes_add ON notes.notes FOR INSERT TO notes_app
+    WITH CHECK (tenant = notes.current_tenant());
+CREATE POLICY notes_change ON notes.notes FOR UPDATE TO notes_app
+    USING (tenant = notes.current_tenant());
+CREATE POLICY notes_remove ON notes.notes FOR DELETE TO notes_app
+    USING (tenant = notes.current_tenant());
 GRANT SELECT, INSERT, UPDATE (tenant, body), DELETE ON notes.notes TO notes_app;
 
 CREATE TABLE notes.comments (
@@ -48,7 +53,8 @@ CREATE TABLE notes.comments (
 ALTER TABLE notes.comments ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.comments FORCE ROW LEVEL SECURITY;
 CREATE POLICY comments_owner ON notes.comments TO notes_owner USING (true);
-CREATE POLICY comments_own ON notes.comments TO notes_app USING (tenant = notes.current_tenant());
+CREATE POLICY comments_own ON notes.comments TO notes_app
+    USING (tenant = notes.current_tenant());
 GRANT SELECT, INSERT, UPDATE (body), DELETE ON notes.comments TO notes_app;
 
 CREATE TABLE notes.events (
@@ -65,7 +71,8 @@ ALTER TABLE notes.events FORCE ROW LEVEL SECURITY;
 ALTER TABLE notes.events_2026 ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.events_2027 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY events_owner ON notes.events TO notes_owner USING (true);
-CREATE POLICY events_own ON notes.events FOR SELECT TO notes_app USING (tenant = notes.current_tenant());
+CREATE POLICY events_own ON notes.events FOR SELECT TO notes_app
+    USING (tenant = notes.current_tenant());
 GRANT SELECT ON notes.events TO notes_app;
 
 -- Tenants write the trail through this alone.
@@ -76,7 +83,10 @@ $$;
 GRANT EXECUTE ON FUNCTION notes.record_event(integer, text) TO notes_app;
 
 CREATE VIEW notes.tenant_overview WITH (security_invoker = true) AS
-SELECT t.id, t.name, (SELECT count(*) FROM notes.notes AS n WHERE n.tenant = t.id) AS notes
+SELECT
+    t.id,
+    t.name,
+    (SELECT count(*) FROM notes.notes AS n WHERE n.tenant = t.id) AS notes
 FROM notes.tenants AS t;
 GRANT SELECT ON notes.tenant_overview TO notes_app;
 
