@@ -1,4 +1,4 @@
--- A second, small product: notes of tenants who are numbers, comments on them, and a trail in yearly partitions.
+-- A second, small product: notes of tenants who are numbers, comments on them, a trail in partitions.
 --
 -- Run as a superuser in a database of its own, after the roles notes_owner and notes_app were made.
 
