@@ -1,4 +1,4 @@
--- A second, small product: notes of tenants who are numbers, comments on them, a trail in partitions.
+-- A second, small product: tenants who are numbers, their notes and comments, a trail by year.
 --
 -- Run as a superuser in a database of its own, after the roles notes_owner and notes_app were made.
 
