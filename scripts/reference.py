@@ -1,6 +1,6 @@
-"""Write docs/commands.md and the table of docs/exit-codes.md from the command and its errors.
+"""Write what is said elsewhere already: pages of docs/ from the command, its errors and the access file; pgTAP's lists.
 
-Run it after a change of cli.py or portaldb/errors.py: python scripts/reference.py
+Run it after a change of cli.py, portaldb/errors.py or portaldb/access.toml: python scripts/reference.py
 """
 
 import re
@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT))
 
 from cli import cli  # noqa: E402 - the checkout's own, wherever this is run from
 from portaldb import errors  # noqa: E402
+from portaldb.verify import access  # noqa: E402
+from scripts import access_reference  # noqa: E402
 
 WIDTH = 100
 BEGIN, END = "<!-- codes: begin -->", "<!-- codes: end -->"
@@ -74,12 +76,22 @@ def codes_page(page: str) -> str:
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page, flags=re.DOTALL)
 
 
+def ci_page(page: str) -> str:
+    """Return docs/ci.md with the workflow as the file has it, which a test runs."""
+    begin, end = "<!-- workflow: begin -->", "<!-- workflow: end -->"
+    workflow = (ROOT / "docs/ci/github-actions.yml").read_text(encoding="utf-8")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n```yaml\n{workflow}```\n{end}", page, flags=re.DOTALL)
+
+
 def pages() -> dict[Path, str]:
-    """Return both pages as they should be."""
-    codes_path = ROOT / "docs/exit-codes.md"
+    """Return all of them as they should be."""
+    codes_path, grants_path, intended = ROOT / "docs/exit-codes.md", ROOT / "tests/sql/grants.sql", access.read()
     return {
         ROOT / "docs/commands.md": commands_page(),
         codes_path: codes_page(codes_path.read_text(encoding="utf-8")),
+        ROOT / "docs/access.md": access_reference.page(intended),
+        ROOT / "docs/ci.md": ci_page((ROOT / "docs/ci.md").read_text(encoding="utf-8")),
+        grants_path: access_reference.grants(intended, grants_path.read_text(encoding="utf-8")),
     }
 
 

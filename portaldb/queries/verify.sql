@@ -13,6 +13,11 @@ SELECT
     (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = session_user) AS superuser,
     current_setting('server_version_num')::int AS version
 
+-- name: pgtap
+SELECT
+    EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = 'pgtap') AS available,
+    current_setting('server_version_num')::int / 10000 AS major
+
 -- name: relations
 SELECT
     c.oid::int8 AS oid,

@@ -98,6 +98,8 @@ class Access:
     """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
     calls: dict[str, list[Any]]
     """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
+    tests: Path | None = None
+    """The folder of the pgTAP files that `settings.tests` names, beside the access file."""
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -229,6 +231,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         oracles={qualified(name): each for name, each in found.get("oracles", {}).items()},
         notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
         calls={qualified(name): each for name, each in found.get("calls", {}).items()},
+        tests=path.parent / settings["tests"] if "tests" in settings else None,
     )
 
 

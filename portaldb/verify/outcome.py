@@ -49,6 +49,8 @@ class TestFile:
     name: str
     assertions: int
     failed: tuple[str, ...] = ()
+    skipped: str = ""
+    """The reason by which the file skipped itself; empty where it ran."""
 
     @property
     def ok(self) -> bool:
@@ -90,6 +92,8 @@ class Outcome:
     linted: list[Lint] = field(default_factory=list)
     """Every lint that ran, found something or not."""
     tests: list[TestFile] | None = None
+    without_tests: str = ""
+    """Why pgTAP was not run; empty where it was."""
     mutants: list[Mutant] | None = None
 
     @property

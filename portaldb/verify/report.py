@@ -1,4 +1,6 @@
-"""The report for people: a line a relation, and every cell that is not as meant with its evidence."""
+"""The report for people: what is wrong with its evidence, a line for each part of the run, and the verdict last."""
+
+from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
@@ -8,38 +10,117 @@ from portaldb.verify.outcome import Outcome
 from portaldb.verify.trial import Result
 
 SHOWN = 20
-"""Failures that are told in full; a report file has all of them."""
+"""Failures of a kind that are told in full; a report file has all of them."""
 
 
 def show(outcome: Outcome) -> None:
-    """Print the summary."""
+    """Print the summary: on a terminal the verdict is what stands above the prompt."""
     out = console()
-    rows = []
-    for name, results in _groups(outcome):
-        failed = sum(not result.ok for result in results)
-        verdict = Text(f"✗ {failed} not as meant", style="red") if failed else Text("✓ as meant", style="green")
-        rows.append((name, f"{len(results):,}", verdict))
-    out.print(table(("relation", "cells", ""), rows, right=frozenset({"cells"})))
-    out.print()
-    for result in outcome.failures[:SHOWN]:
-        out.print(Text(f"✗ {tell.sentence(outcome, result)}", style="red"), soft_wrap=True)
-        if statement := tell.statement(outcome, result):
-            out.print(Text(f"    {statement}\n    → {outcome.labels.told(result.answer)}", style="dim"), soft_wrap=True)
-    if len(outcome.failures) > SHOWN:
-        out.print(f"… and {len(outcome.failures) - SHOWN:,} more; --json and --junit FILE have all of them.")
-    good = not outcome.failures
+    for part in (_cells(outcome), _lints(outcome), _tests(outcome), _mutants(outcome)):
+        for line in part:
+            # A terminal breaks sentences between words; a statement stays one line, to be copied.
+            out.print(line, soft_wrap=not out.is_terminal or line.style == "dim")
+    if outcome.failures:
+        out.print(_relations(outcome))
+        out.print()
+    for good, said in _summary(outcome):
+        mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}[good]
+        out.print(Text(f"{mark} {said}", style=style), soft_wrap=True)
+    verdict = "✓ Isolation holds" if outcome.ok else "✗ Isolation does not hold"
+    end = " Rolled back; nothing was left behind." if outcome.live else ""
+    where = f"{outcome.where}, PostgreSQL {outcome.version // 10000}"
     out.print(
-        Text(
-            f"{outcome.where}, PostgreSQL {outcome.version // 10000}: {len(outcome.results):,} cells, "
-            f"{len(outcome.failures):,} not as meant, {outcome.seconds:.1f} s. "
-            f"{'Rolled back; nothing was left behind.' if outcome.live else ''}".strip(),
-            style="green" if good else "red",
-        ),
+        Text(f"{verdict}: {where}, {outcome.seconds:.1f} s.{end}", style="bold green" if outcome.ok else "bold red"),
         soft_wrap=True,
     )
 
 
-def _groups(outcome: Outcome) -> list[tuple[str, list[Result]]]:
+def _cells(outcome: Outcome) -> Iterator[Text]:
+    for result in outcome.failures[:SHOWN]:
+        yield Text(f"✗ {tell.sentence(outcome, result)}", style="red")
+        if statement := tell.statement(outcome, result):
+            yield Text(f"    {statement}\n    → {outcome.labels.told(result.answer)}", style="dim")
+    yield from _more(len(outcome.failures))
+
+
+def _lints(outcome: Outcome) -> Iterator[Text]:
+    found = sorted(
+        (finding for finding in outcome.lints if not finding.ok), key=lambda finding: finding.lint.level != "error"
+    )
+    for finding in found[:SHOWN]:
+        yield Text(f"✗ {finding.lint.level} {finding.lint.stem}: {finding.object}: {finding.detail}", style="red")
+        yield Text(f"    {finding.lint.fix} {finding.lint.page}", style="dim")
+    yield from _more(len(found))
+
+
+def _tests(outcome: Outcome) -> Iterator[Text]:
+    failed = [(file.name, said) for file in outcome.tests or () for said in file.failed]
+    for name, said in failed[:SHOWN]:
+        yield Text(f"✗ pgTAP {name}: {said}", style="red")
+    yield from _more(len(failed))
+
+
+def _mutants(outcome: Outcome) -> Iterator[Text]:
+    alive = [mutant for mutant in outcome.mutants or () if not mutant.ok]
+    for mutant in alive[:SHOWN]:
+        yield Text(f"✗ survived: {mutant.kind} on {mutant.object}: nothing noticed it", style="red")
+        yield Text(f"    {mutant.statement}", style="dim")
+    yield from _more(len(alive))
+
+
+def _more(count: int) -> Iterator[Text]:
+    if count > SHOWN:
+        yield Text(f"… and {count - SHOWN:,} more; --json, --html FILE and --junit FILE have all of them.")
+
+
+def _relations(outcome: Outcome) -> object:
+    """Lay out where the failures are; what is as meant is one number of the summary."""
+    rows = []
+    for name, results in _groups(outcome):
+        if failed := sum(not result.ok for result in results):
+            rows.append((name, f"{len(results):,}", Text(f"✗ {failed:,} not as meant", style="red")))
+    return table(("relation", "cells", ""), rows, right=frozenset({"cells"}))
+
+
+def _summary(outcome: Outcome) -> Iterator[tuple[bool | None, str]]:
+    """Yield a line for each part of the run, and whether it is good; None where it was not run."""
+    groups = [name for name, _ in _groups(outcome)]
+    places = sum(name not in ("functions", "roles") for name in groups)
+    failed = len(outcome.failures)
+    told = f"{len(outcome.results):,} on {_count(places, 'relation')}, functions and roles"
+    yield not failed, f"cells    {told}; {failed:,} not as meant"
+    if outcome.linted:
+        wrong = sum(not finding.ok for finding in outcome.lints)
+        yield not wrong, f"lints    {_count(len(outcome.linted), 'rule')}; {_findings(outcome, wrong)}"
+    if outcome.tests is not None:
+        bad = sum(len(file.failed) for file in outcome.tests)
+        ran = [file for file in outcome.tests if not file.skipped]
+        said = f"{_count(sum(file.assertions for file in ran), 'assertion')} in {_count(len(ran), 'file')}"
+        yield not bad, f"pgTAP    {said}; {bad:,} failed"
+        for file in outcome.tests:
+            if file.skipped:
+                yield None, f"not run: pgTAP {file.name} ({file.skipped})"
+    elif not outcome.live:
+        yield None, f"not run: pgTAP ({outcome.without_tests or 'not asked for'})"
+    if outcome.mutants is not None:
+        killed = sum(bool(mutant.killed_by) for mutant in outcome.mutants)
+        accepted = sum(bool(mutant.accepted and not mutant.killed_by) for mutant in outcome.mutants)
+        let = f", {accepted:,} let live for a written reason" if accepted else ""
+        good = all(mutant.ok for mutant in outcome.mutants)
+        yield good, f"mutants  {killed:,} of {len(outcome.mutants):,} killed{let}"
+
+
+def _findings(outcome: Outcome, wrong: int) -> str:
+    accepted = len(outcome.lints) - wrong
+    let = f", {accepted:,} accepted for a written reason" if accepted else ""
+    return f"{_count(wrong, 'finding')}{let}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _groups(outcome: Outcome) -> Iterable[tuple[str, list[Result]]]:
     """Group results by relation; functions, roles and what is as meant of partitions are a line each."""
     relations = {*outcome.access.relations}
 

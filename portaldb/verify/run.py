@@ -3,9 +3,10 @@
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
@@ -24,8 +25,16 @@ LOCK_TIMEOUT = "100ms"
 """How long a trial waits for a lock; on a running database nobody waits longer behind one."""
 
 
+class Say(Protocol):
+    """Tell a person how far it is; a passing line is overwritten by the next, and left out of a log."""
+
+    def __call__(self, line: str, *, passing: bool = False) -> None:
+        """Say a line."""
+        ...
+
+
 @contextmanager
-def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None]) -> Iterator[str]:
+def throwaway(url: str, migrations: list[Migration], say: Say) -> Iterator[str]:
     """Make a database from the migrations, and drop it afterwards, whatever happened meanwhile.
 
     Raises FindingsError where a role of the server has powers that `init` would take from it: they are not mended here.
@@ -37,9 +46,9 @@ def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None])
         # Ended by its parent (a CI that gives up), it cleans up as after Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
+            say(f"Making a throwaway database from {len(migrations)} migrations …", passing=True)
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
-            say(f"a throwaway database from {len(migrations)} migrations")
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -60,7 +69,7 @@ def _require_roles_alone(target: str, name: str) -> None:
         )
 
 
-def verify(url: str, access: Access, *, live: bool) -> Outcome:
+def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcome:
     """Try every cell in one transaction, which is rolled back.
 
     Raises RefusedError on a standby, RightsError for a login that cannot act as everyone.
@@ -69,6 +78,7 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
     labels = Labels(access.ids)
     with database.connect(url, name="portaldb verify") as connection:
         version = require(connection, access)
+        say("Trying who reaches what …", passing=True)
         with inside(connection):
             access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)

@@ -1,6 +1,5 @@
 """The isolation verifier: green on what the migrations make, red for every hole that is planted by hand."""
 
-import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -64,7 +63,7 @@ def test_verify_live_leaves_nothing_and_reads_no_row_of_others(make_database: Ma
         traffic.execute("SELECT FROM public.mcp_servers FOR UPDATE")
         traffic.execute("UPDATE public.user_sessions SET last_activity = now()")
         done = portaldb("verify", "--live", database=url, check=True)
-    assert "0 not as meant" in done.stdout and "Rolled back" in done.stdout
+    assert "; 0 not as meant" in done.stdout and "Rolled back" in done.stdout
     assert ask(url, counts) == before
     assert not one(url, "SELECT count(*) FROM pg_namespace WHERE nspname = 'portaldb_verify'")
 
@@ -153,38 +152,6 @@ def test_verify_by_hand_names_tenant_table_and_statement(make_database: MakeData
     assert "a user (tenant alpha, as portal_app): SELECT on public.user_server_configs reaches 7 rows:" in done.stdout
     assert "config-of-beta" in done.stdout
     assert 'FROM "public"."user_server_configs"' in done.stdout
-
-
-def test_verify_page_shows_a_planted_leak(make_database: MakeDatabase, portaldb: Portaldb, tmp_path: Path) -> None:
-    """The page carries every cell with its evidence, the leak among them, and nothing that it has to fetch."""
-    url, page = make_database(migrate=True), tmp_path / "isolation.html"
-    ask(url, "GRANT UPDATE (role) ON public.users TO portal_app")
-    assert portaldb("verify", "--live", "--html", str(page), database=url).returncode == 1
-    text = page.read_text(encoding="utf-8")
-    data = json.loads(text.split('type="application/json">')[1].split("</script>")[0])
-    (leak,) = (each for each in data["results"] if not each["ok"])
-    assert (leak["action"], leak["observed"]) == ("UPDATE (role) on public.users", "allowed")
-    assert leak["statement"].startswith('UPDATE "public"."users" SET "role"')
-    assert not re.search(r"(src|href)=", text) and "http" not in text.split('type="application/json">')[0]
-
-
-def test_verify_another_schema_with_its_own_access_file(
-    make_database: MakeDatabase, portaldb: Portaldb, login: Login, tmp_path: Path
-) -> None:
-    """A second product, its own setting for the tenant: green as it is, and both planted holes are found."""
-    url = make_database(migrate=True)
-    ask(url, (ROOT / "tests/py/notes/schema.sql").read_text(encoding="utf-8"))
-    file = ROOT / "tests/py/notes/access.toml"
-    portaldb("verify", "--live", "--access", str(file), database=url, check=True)
-    ask(url, "ALTER POLICY notes_own ON notes.notes USING (tenant = current_setting('notes.tenant')::int OR public)")
-    ask(url, "GRANT UPDATE (tenant) ON notes.notes TO portal_app")
-    done = portaldb("verify", "--live", "--json", "--access", str(file), database=url)
-    assert done.returncode == 1
-    found = {(each["command"], each["column"], each["what"]) for each in json.loads(done.stdout)["failures"]}
-    assert {("select", "", "rows"), ("update", "tenant", "privilege")} <= found
-    # Under another name for the setting nobody is anybody.
-    other = portaldb("verify", "--live", "--context", "notes.other", "--access", str(file), database=url)
-    assert other.returncode == 1
 
 
 def test_verify_refuses_a_login_that_cannot_act_as_everyone(
