@@ -288,16 +288,12 @@ class _Maker:
         )
         for role in self.access.roles:
             owner = any(each.member_of and set(each.member_of) & set(allowed) for each in [self.access.roles[role]])
-            expected = ALLOWED if role in allowed or owner or role == self._owner else REFUSED
+            expected = ALLOWED if role in allowed or owner or role == self.access.owner else REFUSED
             yield Cell(
                 role, function.full, "execute", expected,
                 trial=Trial(role, statement) if function.kind in "fa" else None,
                 question=Question(role, function.oid, "EXECUTE", of_function=True),
             )  # fmt: skip
-
-    @property
-    def _owner(self) -> str:
-        return next((actor.role for actor in self.access.actors if actor.name == "owner"), "")
 
     def escapes(self) -> Iterator[Cell]:
         """A role takes on no other: tried as a session of that role, which has no superuser behind it."""

@@ -13,7 +13,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
 from portaldb.source import Migration
-from portaldb.verify import cells, coverage, found, trial
+from portaldb.verify import cells, coverage, found, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -123,7 +123,14 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
-    return in_order(access, [*coverage.check(access, catalog), *trial.run(connection, derived, access.setting)])
+    shown = [] if only else trials.derive(access, catalog, labels, live=live)
+    results = [
+        *coverage.check(access, catalog),
+        *trials.coverage(catalog),
+        *trial.run(connection, derived, access.setting),
+        *trials.run(connection, shown, access.setting),
+    ]
+    return in_order(access, results)
 
 
 def in_order(access: Access, results: list[Result]) -> list[Result]:

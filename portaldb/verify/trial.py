@@ -66,7 +66,7 @@ def make_tools(connection: Connection, access: Access, *, live: bool) -> None:
 def run(connection: Connection, cells: Iterable[Cell], setting: str) -> list[Result]:
     """Try cells and return what came of each, in their order."""
     cells = list(cells)
-    answers = _try(connection, [cell for cell in cells if cell.trial], setting)
+    answers = attempt(connection, [cell for cell in cells if cell.trial], setting)
     observed = {id(cell): _judge(cell, answer) for cell, answer in answers}
     unanswered = [cell for cell in cells if cell.question and observed.get(id(cell), ("unknown", ""))[0] == "unknown"]
     for cell, answer in _ask(connection, unanswered):
@@ -75,7 +75,8 @@ def run(connection: Connection, cells: Iterable[Cell], setting: str) -> list[Res
     return [Result(cell, *observed[id(cell)]) for cell in cells]
 
 
-def _try(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
+def attempt(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
+    """Run the trials of cells, and return each cell with the server's answer."""
     # The same statement by the same role in the same context has one answer.
     unique: dict[str, list[Cell]] = {}
     for cell in cells:
