@@ -16,8 +16,8 @@ _TOKEN = re.compile(
 )
 _OPENS = {"WHERE", "ON", "HAVING", "IF", "ELSIF", "WHEN"}
 _CLOSES = {
-    "THEN", "GROUP", "ORDER", "LIMIT", "OFFSET", "FOR", "RETURNING", "UNION", "HAVING", "WINDOW", "LOOP", "INNER", "LEFT",
-    "JOIN", "WHERE", "SET", "WHEN", "ELSE", "END",
+    "THEN", "GROUP", "ORDER", "LIMIT", "OFFSET", "FOR", "RETURNING", "UNION", "HAVING", "WINDOW", "LOOP", "INNER",
+    "LEFT", "JOIN", "WHERE", "SET", "WHEN", "ELSE", "END",
 }  # fmt: skip
 _QUERIES = {"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "VALUES", "CONFLICT"}
 _TURNED = {"=": "<>", "<>": "=", "!=": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}

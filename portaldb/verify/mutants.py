@@ -163,8 +163,8 @@ class _Maker:
         while waiting:
             text = waiting.pop()
             for oid, each in functions.items():
-                name = re.escape(each.called.rpartition(".")[2])
-                if oid in bodies and oid not in chosen and re.search(rf"(?<![\w.]|\w\.){name}\(|\.{name}\(", text):
+                calls = rf"\b{re.escape(each.called.rpartition('.')[2])}\("
+                if oid in bodies and oid not in chosen and re.search(calls, text):
                     chosen.add(oid)
                     waiting.append(bodies[oid])
         return chosen

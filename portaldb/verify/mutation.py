@@ -1,0 +1,262 @@
+"""Mutation testing of the rules: each weakening is applied in a savepoint, and the suite must turn red.
+
+The suite is what `portaldb verify` tries (the matrix, the trials) and reads (the catalog checks, the lints). What a
+change touches is tried first, then the catalog is read, then all the rest is tried: so whatever survives has survived
+everything.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import psycopg
+
+from portaldb import database
+from portaldb.database import Connection, query
+from portaldb.verify import coverage, found, mutants, run, tell, trial, trials
+from portaldb.verify.access import Access
+from portaldb.verify.cells import REFUSED, Cell
+from portaldb.verify.labels import Labels
+from portaldb.verify.mutants import Change
+from portaldb.verify.outcome import Mutant, Outcome
+from portaldb.verify.trial import Result
+
+CHUNK = 200
+"""Grants a round trip."""
+
+_FIRST, _MOST = 40, trial.BATCH
+"""Cells of the first round trip, and of a later one: most weakenings show at once."""
+
+Advance = Callable[[int, int], None]
+"""Takes how many changes are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """What a worker tries, on a database of its own."""
+
+    connection: Connection
+    access: Access
+    labels: Labels
+    cells: list[Cell]
+    shown: list[Cell]
+    """The trials of constraints and triggers."""
+
+    def results(self, cells: list[Cell]) -> list[Result]:
+        """Try cells of either sort, the trials first."""
+        shown = {id(cell) for cell in self.shown}
+        setting = self.access.setting
+        return [
+            *trials.run(self.connection, [cell for cell in cells if id(cell) in shown], setting),
+            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], setting),
+        ]
+
+
+def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
+    """Try every change, shared out among throwaway databases that are alike; return what became of each.
+
+    Raises whatever a worker raised; then, and on Ctrl-C, the others stop at once.
+    """
+    changes = _changes(urls[0], access)
+    work = _Work(len(changes), advance)
+    work.shared.extend([change] for change in changes if change.shared)
+    work.common.extend(_chunks(change for change in changes if not change.shared))
+    with ThreadPoolExecutor(len(urls)) as pool:
+        futures = [pool.submit(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            work.stop.set()
+            for connection in work.connections:
+                connection.cancel_safe(timeout=5)
+    order = {change: place for place, change in enumerate(changes)}
+    tried = sorted(work.done, key=lambda pair: order[pair[0]])
+    return accept([mutant for _, mutant in tried if mutant], access.survivors)
+
+
+def accept(tried: list[Mutant], survivors: dict[str, str]) -> list[Mutant]:
+    """Give survivors the reason that the access file lists for them; a listed one that does not survive is added."""
+    patterns = {pattern: re.compile(re.escape(pattern).replace(r"\*", ".*")) for pattern in survivors}
+    used: set[str] = set()
+    judged = []
+    for mutant in tried:
+        named = f"{mutant.kind}: {mutant.statement}"
+        pattern = next((each for each, form in patterns.items() if form.fullmatch(named)), "")
+        if pattern and not mutant.killed_by:
+            used.add(pattern)
+            mutant = replace(mutant, accepted=survivors[pattern])  # noqa: PLW2901 - the same one, judged
+        judged.append(mutant)
+    stale = "listed in [survivors], and nothing like it survives: it is noticed, or is not there any more"
+    return [*judged, *(Mutant("stale exception", pattern, stale, "") for pattern in survivors if pattern not in used)]
+
+
+@dataclass
+class _Work:
+    """What is left to do, and what came of the rest; deques are safe between threads."""
+
+    total: int
+    advance: Advance
+    shared: deque[list[Change]] = field(default_factory=deque)
+    common: deque[list[Change]] = field(default_factory=deque)
+    done: list[tuple[Change, Mutant | None]] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+
+    def take(self, *, shared: bool) -> list[Change]:
+        for waiting in [self.shared, self.common] if shared else [self.common]:
+            if waiting and not self.stop.is_set():
+                try:
+                    return waiting.popleft()
+                except IndexError:
+                    continue
+        return []
+
+    def finish(self, finished: list[tuple[Change, Mutant | None]]) -> None:
+        self.done += finished
+        self.advance(len(self.done), self.total)
+
+
+def _changes(url: str, access: Access) -> list[Change]:
+    """Generate the changes from the catalog as it is while the synthetic rows, and partitions ahead, are there."""
+    with database.connect(url, name="portaldb verify") as connection, run.inside(connection):
+        catalog, _ = run.prepare(connection, access, Labels(access.ids), live=False)
+        roles = {"roles": list(access.roles)}
+        relations = {"oids": [each.oid for each in catalog.relations if each.entry]}
+        functions = {"oids": [each.oid for each in catalog.functions]}
+
+        def rows(name: str, **values: object) -> list[dict[str, object]]:
+            return connection.execute(query("mutants", name), values).fetchall()
+
+        return mutants.generate(
+            access,
+            catalog,
+            mutants.Rows(
+                rights=rows("rights", **roles, **relations),
+                tables=rows("tables", **relations),
+                functions=rows("functions", **roles, **functions),
+                memberships=rows("memberships", **roles),
+                places=rows("places", **roles, schemas=access.schemas),
+            ),
+        )
+
+
+def _chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """Keep grants together, which are tried many in a round trip; every other change is alone."""
+    grants: list[Change] = []
+    for change in changes:
+        if change.kind.startswith("grant: "):
+            grants.append(change)
+        else:
+            yield [change]
+    for start in range(0, len(grants), CHUNK):
+        yield grants[start : start + CHUNK]
+
+
+def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
+    with database.connect(url, name="portaldb verify") as connection:
+        work.connections.append(connection)
+        with run.inside(connection):
+            labels = Labels(access.ids)
+            catalog, cells = run.prepare(connection, access, labels, live=False)
+            suite = _Suite(connection, access, labels, cells, trials.derive(access, catalog, labels, live=False))
+            while changes := work.take(shared=shared):
+                work.finish(_try(suite, changes, work.stop))
+
+
+def _try(suite: _Suite, changes: list[Change], stop: Event) -> list[tuple[Change, Mutant | None]]:
+    quick = _grants(suite, changes) if len(changes) > 1 else {}
+    tried = []
+    for change in changes:
+        if stop.is_set():
+            break
+        tried.append((change, quick.get(change) or _alone(suite, change)))
+    return tried
+
+
+def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
+    """Try many grants in one round trip: each before a statement that must be refused."""
+    by_place: dict[tuple[str, str], list[Cell]] = {}
+    for cell in suite.cells:
+        if cell.trial and cell.expected == REFUSED and cell.what == "privilege":
+            by_place.setdefault((cell.relation, cell.command), []).append(cell)
+    probes = []
+    for change in changes:
+        likely = by_place.get((change.relation, change.command), [])
+        chosen = next((cell for cell in likely if _is_touched(change, cell)), None)
+        if chosen and chosen.trial:
+            before = (*change.statements, *chosen.trial.before)
+            probes.append((change, replace(chosen, trial=replace(chosen.trial, before=before))))
+    results = trial.run(suite.connection, [probe for _, probe in probes], suite.access.setting)
+    return {
+        change: _mutant(suite, change, result)
+        for (change, _), result in zip(probes, results, strict=True)
+        if not result.ok
+    }
+
+
+def _alone(suite: _Suite, change: Change) -> Mutant | None:
+    """Apply one change and run the suite until something is not as meant; None where the server takes it for no SQL."""
+    with suite.connection.transaction(force_rollback=True):
+        try:
+            with suite.connection.transaction():
+                for statement in change.statements:
+                    suite.connection.execute(statement.encode())
+        except psycopg.Error as error:
+            said = f"{change.statement}: could not be applied, the server said: {error.diag.message_primary}"
+            return None if change.textual else Mutant(change.kind, change.object, said, "")
+        killer = next((result for results in _suite_of(suite, change) for result in results if not result.ok), None)
+    return _mutant(suite, change, killer)
+
+
+def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
+    outcome = Outcome("", False, suite.access, suite.labels, [], 0, 0)
+    return Mutant(
+        change.kind,
+        change.object,
+        change.statement,
+        tell.sentence(outcome, killer) if killer else "",
+        behaviour=bool(killer and killer.cell.trial and not killer.answer.startswith("the catalog says")),
+    )
+
+
+def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
+    """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
+    touched = [cell for cell in [*suite.shown, *suite.cells] if cell.trial and _is_touched(change, cell)]
+    touched.sort(key=lambda cell: (cell.relation != change.relation, cell.command != change.command))
+    yield from _in_batches(suite, touched)
+    yield _catalog_checks(suite)
+    tried = {id(cell) for cell in touched}
+    yield from _in_batches(suite, [cell for cell in [*suite.cells, *suite.shown] if id(cell) not in tried])
+
+
+def _in_batches(suite: _Suite, cells: list[Cell]) -> Iterator[list[Result]]:
+    start, size = 0, _FIRST
+    while start < len(cells):
+        yield suite.results(cells[start : start + size])
+        start, size = start + size, min(2 * size, _MOST)
+
+
+def _catalog_checks(suite: _Suite) -> list[Result]:
+    catalog = found.look(suite.connection, suite.access, suite.labels, rows_too=False)
+    return [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
+
+
+def _is_touched(change: Change, cell: Cell) -> bool:
+    """Say whether a cell is among the first to look at; a function's body decides which rows anyone reaches."""
+    if change.kind.startswith("function: ") and change.textual and (cell.what == "rows" or cell.relation == change.relation):
+        return True
+    if not change.relation and not change.shared:
+        return False
+    if change.relation and cell.relation != change.relation:
+        return False
+    if change.kind.startswith("grant: ") and (
+        cell.command != change.command or (change.column and cell.column not in ("", change.column))
+    ):
+        return False
+    acting = {cell.actor} | ({cell.trial.role, cell.trial.session} if cell.trial else set())
+    return not change.roles or bool(acting & set(change.roles))
