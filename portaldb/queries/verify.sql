@@ -280,6 +280,9 @@ SELECT
     END AS has
 FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8, col text, privilege text)
 
+-- name: asked
+SELECT CASE WHEN {has} THEN 'allowed' ELSE 'refused' END
+
 -- name: present
 SELECT coalesce(jsonb_object_agg({key}::text, {place}), '{{}}'::jsonb) AS found
 FROM {relation} AS t

@@ -179,24 +179,39 @@ def _try(suite: _Suite, changes: list[Change], stop: Event) -> list[tuple[Change
 
 
 def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
-    """Try many grants in one round trip: each before a statement that must be refused."""
+    """Try many grants in one round trip: each before a statement that must be refused, or a question to the catalog."""
     by_place: dict[tuple[str, str], list[Cell]] = {}
     for cell in suite.cells:
-        if cell.trial and cell.expected == REFUSED and cell.what == "privilege":
+        if cell.expected == REFUSED and cell.what == "privilege":
             by_place.setdefault((cell.relation, cell.command), []).append(cell)
-    probes = []
+    probes: list[tuple[Change, Cell]] = []
+    asked: list[tuple[Change, Cell]] = []
     for change in changes:
-        likely = by_place.get((change.relation, change.command), [])
-        chosen = next((cell for cell in likely if _is_touched(change, cell)), None)
-        if chosen and chosen.trial:
-            before = (*change.statements, *chosen.trial.before)
-            probes.append((change, replace(chosen, trial=replace(chosen.trial, before=before))))
+        touched = [cell for cell in by_place.get((change.relation, change.command), []) if _is_touched(change, cell)]
+        # REFERENCES of one column is not what the trial of a foreign key tries.
+        tried = next((cell for cell in touched if cell.trial and change.column in ("", cell.column)), None)
+        if tried and tried.trial:
+            before = (*change.statements, *tried.trial.before)
+            probes.append((change, replace(tried, trial=replace(tried.trial, before=before))))
+        elif touched:
+            asked.append((change, touched[0]))
     results = trial.run(suite.connection, [probe for _, probe in probes], suite.access.setting)
+    answers = zip([change for change, _ in probes], results, strict=True)
     return {
         change: _mutant(suite, change, result)
-        for (change, _), result in zip(probes, results, strict=True)
+        for change, result in [*answers, *_asked(suite, asked)]
         if not result.ok
     }
+
+
+def _asked(suite: _Suite, asked: list[tuple[Change, Cell]]) -> Iterator[tuple[Change, Result]]:
+    """Ask the catalog after each grant what its trial cannot tell."""
+    cells = {
+        replace(cell, trial=trial.question(cell, change.statements)): (change, cell) for change, cell in asked
+    }
+    for probe, answer in trial.attempt(suite.connection, list(cells), suite.access.setting):
+        change, cell = cells[probe]
+        yield change, Result(cell, str(answer["found"]), f"the catalog says {answer['found']}")
 
 
 def _alone(suite: _Suite, change: Change) -> Mutant | None:
@@ -226,10 +241,10 @@ def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
 
 def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
     """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
-    touched = [cell for cell in [*suite.shown, *suite.cells] if cell.trial and _is_touched(change, cell)]
-    touched.sort(key=lambda cell: (cell.relation != change.relation, cell.command != change.command))
+    touched = [cell for cell in [*suite.shown, *suite.cells] if _is_touched(change, cell)]
+    touched.sort(key=lambda cell: (cell.trial is None, cell.relation != change.relation, _is_far(change, cell)))
     yield from _in_batches(suite, touched)
-    yield _catalog_checks(suite)
+    yield from _catalog_checks(suite)
     tried = {id(cell) for cell in touched}
     yield from _in_batches(suite, [cell for cell in [*suite.cells, *suite.shown] if id(cell) not in tried])
 
@@ -241,22 +256,49 @@ def _in_batches(suite: _Suite, cells: list[Cell]) -> Iterator[list[Result]]:
         start, size = start + size, min(2 * size, _MOST)
 
 
-def _catalog_checks(suite: _Suite) -> list[Result]:
+def _catalog_checks(suite: _Suite) -> Iterator[list[Result]]:
+    """Read the catalog anew; a trial that it gives rise to, as of one more value of a CHECK, comes first."""
     catalog = found.look(suite.connection, suite.access, suite.labels, rows_too=False)
-    return [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
+    known = set(suite.shown)
+    shown = trials.derive(suite.access, catalog, suite.labels, live=False)
+    yield trials.run(suite.connection, [cell for cell in shown if cell not in known], suite.access.setting)
+    yield [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
+
+
+_PAST_POLICIES = ("pg_read_all_data", "pg_write_all_data")
 
 
 def _is_touched(change: Change, cell: Cell) -> bool:
-    """Say whether a cell is among the first to look at; a function's body decides which rows anyone reaches."""
-    if change.kind.startswith("function: ") and change.textual and (cell.what == "rows" or cell.relation == change.relation):
-        return True
-    if not change.relation and not change.shared:
+    """Say whether a cell is among the first to look at; whatever is not is tried when nothing else notices."""
+    sort, _, what = change.kind.partition(": ")
+    if sort == "role":
+        # Nobody tries to make a role or a database: only the catalog tells.
+        granted = change.statements[0].split()[1]
+        tells = what in ("SUPERUSER", "BYPASSRLS") or not granted.startswith("pg_") or granted in _PAST_POLICIES
+        return tells and what not in ("CREATEROLE", "CREATEDB", "REPLICATION") and _acts(change, cell)
+    if sort == "function" and change.textual:
+        return cell.what == "rows" or cell.relation == change.relation
+    if not change.relation or cell.relation != change.relation:
         return False
-    if change.relation and cell.relation != change.relation:
-        return False
-    if change.kind.startswith("grant: ") and (
-        cell.command != change.command or (change.column and cell.column not in ("", change.column))
-    ):
-        return False
+    if sort == "grant":
+        return (
+            cell.what == "privilege"
+            and cell.command == change.command
+            and (not change.column or cell.column in ("", change.column))
+            and _acts(change, cell)
+        )
+    if sort in ("policy", "row security", "view option"):
+        # A statement that reaches no row passes through no policy.
+        return cell.what != "privilege" and _acts(change, cell)
+    return _acts(change, cell)
+
+
+def _acts(change: Change, cell: Cell) -> bool:
     acting = {cell.actor} | ({cell.trial.role, cell.trial.session} if cell.trial else set())
     return not change.roles or bool(acting & set(change.roles))
+
+
+def _is_far(change: Change, cell: Cell) -> bool:
+    """Say whether others are more likely to notice."""
+    likely = {"role: membership": "set role", "row security: no force": "select"}.get(change.kind, change.command)
+    return bool(likely) and cell.command != likely

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from portaldb.database import Connection, query
 from portaldb.verify.access import Access
-from portaldb.verify.cells import ALLOWED, REFUSED, Cell
+from portaldb.verify.cells import ALLOWED, REFUSED, Cell, Trial
 from portaldb.verify.labels import Labels
 
 BATCH = 400
@@ -124,6 +124,28 @@ def _rows_told(cell: Cell, answer: dict[str, Any]) -> str:
     if cell.trial and (cell.trial.fetch or cell.trial.look):
         return f"{len(_reached(cell, answer))} of the synthetic rows"
     return "done"
+
+
+def question(cell: Cell, before: tuple[str, ...]) -> Trial:
+    """Write a cell's question to the catalog as a statement, to be asked after others; it gives allowed or refused."""
+    assert cell.question is not None  # noqa: S101 - asked of cells that have one
+    asked = cell.question
+    privilege = sql.Literal(asked.privilege)
+    if asked.of_function:
+        call = "has_function_privilege({role}, {oid}, {privilege})"
+    elif asked.column is not None:
+        call = "has_column_privilege({role}, {oid}, {column}, {privilege})"
+    elif asked.privilege == "REFERENCES":
+        call = "has_any_column_privilege({role}, {oid}, {privilege})"
+    else:
+        call = "has_table_privilege({role}, {oid}, {privilege})"
+    statement = sql.SQL(query("verify", "asked")).format(
+        has=sql.SQL(call).format(
+            role=sql.Literal(asked.role), oid=sql.SQL(f"{asked.oid}::oid"), column=sql.Literal(asked.column),
+            privilege=privilege,
+        )
+    )  # fmt: skip
+    return Trial("none", statement.as_string(None), before=before, fetch=True)
 
 
 def _ask(connection: Connection, cells: list[Cell]) -> list[tuple[Cell, str]]:
