@@ -461,6 +461,7 @@ def baseline(
 @database_option
 @source_option
 @click.option("--live", is_flag=True, help="Try the database itself, in a transaction that is rolled back.")
+@click.option("--mutate", is_flag=True, help="Then weaken each rule in turn, and fail where nothing would notice.")
 @click.option(
     "--access",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -475,6 +476,7 @@ def verify(
     database: str | None,
     source: Path | None,
     live: bool,
+    mutate: bool,
     access: Path | None,
     context: str | None,
     junit: Path | None,
@@ -484,11 +486,18 @@ def verify(
     """Prove tenant isolation: try what everyone can reach, and compare with what they are meant to.
 
     Without --live it makes a database from the migrations on the same server and drops it afterwards. With --live,
-    existing rows are neither read nor locked. Needs a superuser. The exit code is 1 when anything is not as meant.
+    existing rows are neither read nor locked. Needs a superuser. The exit code is 1 when anything is not as meant, or
+    with --mutate when a weakening goes unnoticed.
 
     \b
     Example:  portaldb verify --junit isolation.xml
     """
+    if live and mutate:
+        raise click.UsageError(
+            "--mutate weakens policies, grants and roles, and a running database is no place for that: even in a "
+            "transaction that is rolled back, its locks would stop everyone. Leave --live out: a database made from "
+            "the migrations has the same rules."
+        )
     from portaldb.database import resolve
     from portaldb.layout import sql_root
     from portaldb.source import read
@@ -500,8 +509,13 @@ def verify(
     if live:
         outcome = run.verify(url, meant, live=True)
     else:
-        with run.throwaway(url, read(source or sql_root()), _say) as target:
+        migrations = read(source or sql_root())
+        with run.throwaway(url, migrations, _say, meant.setup) as target:
             outcome = run.verify(target, meant, live=False)
+            if mutate and outcome.ok:
+                from portaldb.verify import mutation
+
+                outcome = mutation.mutated(outcome, target, migrations)
     if junit:
         export.junit(outcome, junit)
     if html:
@@ -512,8 +526,13 @@ def verify(
         report.show(outcome)
     if outcome.failures:
         raise FindingsError(
-            "" if as_json else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            ""
+            if as_json
+            else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            + (" Nothing was mutated: a suite that is red already notices anything." if mutate else "")
         )
+    if not outcome.ok:
+        raise FindingsError("" if as_json else report.UNNOTICED)
 
 
 @cli.command(hidden=True)

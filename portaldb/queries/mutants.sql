@@ -112,3 +112,6 @@ FROM unnest(ARRAY['TEMPORARY', 'CREATE']) AS p (privilege)
 CROSS JOIN unnest(%(roles)s::text[] || 'public'::text) AS g (name)
 WHERE NOT has_database_privilege(g.name, current_database(), p.privilege)
 ORDER BY 1, 2, 3, 4
+
+-- name: patience
+SET LOCAL lock_timeout = '10s'

@@ -130,6 +130,11 @@ class _Maker:
                     role, found.full, command, ALLOWED if allowed else REFUSED, column.name,
                     trial=trial, question=question,
                 )  # fmt: skip
+                if found.kind == "v" and command == "select":
+                    # A view that runs as its reader refuses for the table beneath, whatever is granted on itself.
+                    yield Cell(
+                        role, found.full, command, ALLOWED if allowed else REFUSED, column.name, question=question
+                    )
         if found.kind != "S":
             allowed = entry.right("delete", actor) != REFUSED
             trial = None if found.fixed else Trial(role, self._sql("delete_none", found))

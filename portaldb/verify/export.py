@@ -1,5 +1,6 @@
 """The report for machines: JSON, and JUnit's XML as CI reads it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -12,7 +13,7 @@ from portaldb.verify.trial import Result
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """Return the whole outcome; the cells that are not as meant stand again by themselves."""
     return {
-        "ok": not outcome.failures,
+        "ok": outcome.ok,
         "where": outcome.where,
         "live": outcome.live,
         "postgresql": outcome.version // 10000,
@@ -20,6 +21,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "cells": len(outcome.results),
         "failures": [tell.as_dict(outcome, result) for result in outcome.failures],
         "results": [tell.as_dict(outcome, result) for result in outcome.results],
+        "mutants": None if outcome.mutants is None else [{"ok": each.ok, **asdict(each)} for each in outcome.mutants],
     }
 
 

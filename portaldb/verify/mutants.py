@@ -209,10 +209,14 @@ class _Maker:
 
     def _places(self) -> Iterator[Change]:
         for row in self.rows.places:
+            of_database = row["kind"] == "DATABASE"
+            to = f"TO {_grantee(row['grantee'])}"
+            # A database is another one in each run, and its rights lie in a catalog that all databases share.
+            told = f"GRANT {row['privilege']} ON DATABASE {to}" if of_database else ""
             yield Change(
-                f"create: {row['kind'].lower()}", row["name"],
-                (f"GRANT {row['privilege']} ON {row['kind']} {_name(row['name'])} TO {_grantee(row['grantee'])}",),
-                roles=self._named(row["grantee"]),
+                f"create: {row['kind'].lower()}", "the database" if of_database else row["name"],
+                (f"GRANT {row['privilege']} ON {row['kind']} {_name(row['name'])} {to}",),
+                told, roles=self._named(row["grantee"]), shared=of_database,
             )  # fmt: skip
 
     def _defaults(self) -> Iterator[Change]:

@@ -6,9 +6,11 @@ everything.
 """
 
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -16,6 +18,8 @@ import psycopg
 
 from portaldb import database
 from portaldb.database import Connection, query
+from portaldb.report import console
+from portaldb.source import Migration
 from portaldb.verify import coverage, found, mutants, run, tell, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.cells import REFUSED, Cell
@@ -53,6 +57,27 @@ class _Suite:
             *trials.run(self.connection, [cell for cell in cells if id(cell) in shown], setting),
             *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], setting),
         ]
+
+
+def mutated(outcome: Outcome, url: str, migrations: list[Migration]) -> Outcome:
+    """Return a green outcome with what became of every mutant, tried on its database and on a second one like it."""
+    began = time.monotonic()
+    setup = outcome.access.setup
+    with run.throwaway(url, migrations, lambda _line: None, setup) as second, _progress() as advance:
+        tried = mutate([url, second], outcome.access, advance)
+    return replace(outcome, mutants=tried, seconds=outcome.seconds + time.monotonic() - began)
+
+
+@contextmanager
+def _progress() -> Iterator[Advance]:
+    """Show a bar on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    out = console(stderr=True)
+    columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("mutants", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
@@ -161,6 +186,8 @@ def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
     with database.connect(url, name="portaldb verify") as connection:
         work.connections.append(connection)
         with run.inside(connection):
+            # Two workers may meet at the server's shared catalogs.
+            connection.execute(query("mutants", "patience"))
             labels = Labels(access.ids)
             catalog, cells = run.prepare(connection, access, labels, live=False)
             suite = _Suite(connection, access, labels, cells, trials.derive(access, catalog, labels, live=False))
@@ -193,22 +220,17 @@ def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
         if tried and tried.trial:
             before = (*change.statements, *tried.trial.before)
             probes.append((change, replace(tried, trial=replace(tried.trial, before=before))))
-        elif touched:
-            asked.append((change, touched[0]))
+        asked += [(change, cell) for cell in touched if cell.question][:1]
     results = trial.run(suite.connection, [probe for _, probe in probes], suite.access.setting)
-    answers = zip([change for change, _ in probes], results, strict=True)
-    return {
-        change: _mutant(suite, change, result)
-        for change, result in [*answers, *_asked(suite, asked)]
-        if not result.ok
-    }
+    noticed = {change: result for (change, _), result in zip(probes, results, strict=True) if not result.ok}
+    left = [(change, cell) for change, cell in asked if change not in noticed]
+    noticed |= {change: result for change, result in _asked(suite, left) if not result.ok}
+    return {change: _mutant(suite, change, result) for change, result in noticed.items()}
 
 
 def _asked(suite: _Suite, asked: list[tuple[Change, Cell]]) -> Iterator[tuple[Change, Result]]:
     """Ask the catalog after each grant what its trial cannot tell."""
-    cells = {
-        replace(cell, trial=trial.question(cell, change.statements)): (change, cell) for change, cell in asked
-    }
+    cells = {replace(cell, trial=trial.question(cell, change.statements)): (change, cell) for change, cell in asked}
     for probe, answer in trial.attempt(suite.connection, list(cells), suite.access.setting):
         change, cell = cells[probe]
         yield change, Result(cell, str(answer["found"]), f"the catalog says {answer['found']}")

@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
-from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
+from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError, UsageError
 from portaldb.source import Migration
 from portaldb.verify import cells, coverage, found, trial, trials
 from portaldb.verify.access import Access
@@ -24,10 +25,13 @@ LOCK_TIMEOUT = "100ms"
 
 
 @contextmanager
-def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None]) -> Iterator[str]:
+def throwaway(
+    url: str, migrations: list[Migration], say: Callable[[str], None], setup: Path | None = None
+) -> Iterator[str]:
     """Make a database from the migrations, and drop it afterwards, whatever happened meanwhile.
 
-    Raises FindingsError where a role of the server has powers that `init` would take from it: they are not mended here.
+    `setup` is a file of SQL that is run after them: the schema of another product. Raises FindingsError where a role of
+    the server has powers that `init` would take from it: they are not mended here.
     """
     name = f"portaldb_verify_{secrets.token_hex(6)}"
     target = database.with_database(url, name)
@@ -38,11 +42,22 @@ def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None])
         try:
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
-            say(f"a throwaway database from {len(migrations)} migrations")
+            if setup:
+                _run_file(target, setup)
+            say(f"a throwaway database from {len(migrations)} migrations{f' and {setup.name}' if setup else ''}")
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
             server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+
+
+def _run_file(url: str, path: Path) -> None:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the setup that the access file names cannot be read: {error}") from None
+    with database.connect(url, name="portaldb verify") as connection, database.translated(f"running {path.name}"):
+        connection.execute(text)
 
 
 def _quiet(line: str, *, passing: bool = False) -> None:
