@@ -53,7 +53,7 @@ class Change:
     @property
     def statement(self) -> str:
         """What is shown of it, in one line."""
-        return self.told or "; ".join(self.statements)
+        return self.told or " ".join("; ".join(self.statements).split())
 
 
 def generate(access: Access, catalog: Catalog, rows: Rows) -> list[Change]:

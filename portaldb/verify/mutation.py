@@ -5,6 +5,7 @@ change touches is tried first, then the catalog is read, then all the rest is tr
 everything.
 """
 
+import importlib
 import re
 import time
 from collections import deque
@@ -25,7 +26,7 @@ from portaldb.verify.access import Access
 from portaldb.verify.cells import REFUSED, Cell
 from portaldb.verify.labels import Labels
 from portaldb.verify.mutants import Change
-from portaldb.verify.outcome import Mutant, Outcome
+from portaldb.verify.outcome import LintFinding, Mutant, Outcome
 from portaldb.verify.trial import Result
 
 CHUNK = 200
@@ -38,6 +39,10 @@ Advance = Callable[[int, int], None]
 """Takes how many changes are done, and of how many."""
 
 
+class _StoppedError(Exception):
+    """Another worker failed, or the person gave up."""
+
+
 @dataclass(frozen=True)
 class _Suite:
     """What a worker tries, on a database of its own."""
@@ -48,9 +53,12 @@ class _Suite:
     cells: list[Cell]
     shown: list[Cell]
     """The trials of constraints and triggers."""
+    stop: Event
 
     def results(self, cells: list[Cell]) -> list[Result]:
-        """Try cells of either sort, the trials first."""
+        """Try cells of either sort, the trials first; raise _StoppedError where the run is over."""
+        if self.stop.is_set():
+            raise _StoppedError
         shown = {id(cell) for cell in self.shown}
         setting = self.access.setting
         return [
@@ -98,7 +106,7 @@ def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
         finally:
             work.stop.set()
             for connection in work.connections:
-                connection.cancel_safe(timeout=5)
+                connection.cancel()
     order = {change: place for place, change in enumerate(changes)}
     tried = sorted(work.done, key=lambda pair: order[pair[0]])
     return accept([mutant for _, mutant in tried if mutant], access.survivors)
@@ -190,19 +198,11 @@ def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
             connection.execute(query("mutants", "patience"))
             labels = Labels(access.ids)
             catalog, cells = run.prepare(connection, access, labels, live=False)
-            suite = _Suite(connection, access, labels, cells, trials.derive(access, catalog, labels, live=False))
+            shown = trials.derive(access, catalog, labels, live=False)
+            suite = _Suite(connection, access, labels, cells, shown, work.stop)
             while changes := work.take(shared=shared):
-                work.finish(_try(suite, changes, work.stop))
-
-
-def _try(suite: _Suite, changes: list[Change], stop: Event) -> list[tuple[Change, Mutant | None]]:
-    quick = _grants(suite, changes) if len(changes) > 1 else {}
-    tried = []
-    for change in changes:
-        if stop.is_set():
-            break
-        tried.append((change, quick.get(change) or _alone(suite, change)))
-    return tried
+                quick = _grants(suite, changes) if len(changes) > 1 else {}
+                work.finish([(change, quick.get(change) or _alone(suite, change)) for change in changes])
 
 
 def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
@@ -285,6 +285,21 @@ def _catalog_checks(suite: _Suite) -> Iterator[list[Result]]:
     shown = trials.derive(suite.access, catalog, suite.labels, live=False)
     yield trials.run(suite.connection, [cell for cell in shown if cell not in known], suite.access.setting)
     yield [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
+    yield [
+        Result(Cell("everyone", finding.object, finding.lint.stem, "as meant", what="catalog"), "found", finding.detail)
+        for finding in _lint(suite.connection, suite.access)
+        if not finding.ok
+    ]
+
+
+def _lint(connection: Connection, access: Access) -> list[LintFinding]:
+    """Run the catalog lints, where this release has them."""
+    try:
+        lints = importlib.import_module("portaldb.verify.lints")
+    except ModuleNotFoundError:
+        return []
+    findings: list[LintFinding] = lints.run(connection, access)
+    return findings
 
 
 _PAST_POLICIES = ("pg_read_all_data", "pg_write_all_data")

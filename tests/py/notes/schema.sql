@@ -7,11 +7,13 @@ CREATE TABLE notes.notes (
     id     integer NOT NULL PRIMARY KEY,
     tenant integer NOT NULL,
     public boolean NOT NULL DEFAULT false,
-    body   text
+    body   text,
+
+    CONSTRAINT short_body CHECK (length(body) < 1000)
 );
 ALTER TABLE notes.notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.notes FORCE ROW LEVEL SECURITY;
-GRANT SELECT, UPDATE (body), DELETE ON notes.notes TO portal_app;
+GRANT SELECT, INSERT (id, tenant, body), UPDATE (body), DELETE ON notes.notes TO portal_app;
 
 CREATE POLICY notes_own ON notes.notes
     TO portal_app
