@@ -27,7 +27,8 @@ SELECT
         WHERE c.relispartition AND NOT p.relispartition
     ) AS partition_of,
     c.relkind IN ('v', 'm', 'S') AND pg_relation_is_updatable(c.oid, false) = 0 AS fixed,
-    coalesce(c.reloptions, '{}')::text[] AS options
+    coalesce(c.reloptions, '{}')::text[] AS options,
+    c.relrowsecurity AND c.relforcerowsecurity AS forced
 FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE

@@ -29,6 +29,11 @@ def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
             found.full, "entry", found.entry is not None,
             "has an entry", f"our roles reach it, and the access file has no entry for it in {where}",
         )  # fmt: skip
+        if found.entry and found.entry.forced:
+            yield _result(
+                found.full, "row security", found.forced,
+                "is enabled and forced", "is not enabled, or not forced on its owner",
+            )  # fmt: skip
         if found.kind == "v" and found.entry and found.entry.ours:
             needed = "security_barrier" if found.entry.owner_rights else "security_invoker"
             yield _result(

@@ -76,6 +76,7 @@ class Found:
     partition_of: str | None
     fixed: bool
     options: list[str]
+    forced: bool
     columns: tuple[Column, ...]
     entry: Relation | None = None
     present: dict[str, str] = field(default_factory=dict)

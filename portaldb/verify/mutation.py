@@ -93,10 +93,10 @@ def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
 
     Raises whatever a worker raised; then, and on Ctrl-C, the others stop at once.
     """
-    changes = _changes(urls[0], access)
-    work = _Work(len(changes), advance)
-    work.shared.extend([change] for change in changes if change.shared)
-    work.common.extend(_chunks(change for change in changes if not change.shared))
+    generated = changes(urls[0], access)
+    work = _Work(len(generated), advance)
+    work.shared.extend([change] for change in generated if change.shared)
+    work.common.extend(_chunks(change for change in generated if not change.shared))
     with ThreadPoolExecutor(len(urls)) as pool:
         futures = [pool.submit(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)]
         try:
@@ -107,7 +107,7 @@ def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
             work.stop.set()
             for connection in work.connections:
                 connection.cancel()
-    order = {change: place for place, change in enumerate(changes)}
+    order = {change: place for place, change in enumerate(generated)}
     tried = sorted(work.done, key=lambda pair: order[pair[0]])
     return accept([mutant for _, mutant in tried if mutant], access.survivors)
 
@@ -154,7 +154,7 @@ class _Work:
         self.advance(len(self.done), self.total)
 
 
-def _changes(url: str, access: Access) -> list[Change]:
+def changes(url: str, access: Access) -> list[Change]:
     """Generate the changes from the catalog as it is while the synthetic rows, and partitions ahead, are there."""
     with database.connect(url, name="portaldb verify") as connection, run.inside(connection):
         catalog, _ = run.prepare(connection, access, Labels(access.ids), live=False)
