@@ -85,51 +85,63 @@ def test_mutants_of_a_text_change_one_thing(text: str, told: list[str]) -> None:
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Callable[..., Path]:
-    """Write the access file of the second product anew, with replacements."""
+    """Write the second product's access file and schema anew, with a replacement each, and return the first."""
 
-    def write(*replaced: tuple[str, str], more: str = "") -> Path:
-        text = (NOTES / "access.toml").read_text(encoding="utf-8")
-        for old, new in replaced:
+    def write(*, meant: tuple[str, str] = ("", ""), made: tuple[str, str] = ("", ""), more: str = "") -> Path:
+        for name, (old, new), end in (("schema.sql", made, ""), ("access.toml", meant, more)):
+            text = (NOTES / name).read_text(encoding="utf-8")
             assert old in text, f"the plant has nothing to replace: {old}"
-            text = text.replace(old, new)
-        (tmp_path / "access.toml").write_text(text + more, encoding="utf-8")
-        (tmp_path / "schema.sql").write_bytes((NOTES / "schema.sql").read_bytes())
+            (tmp_path / name).write_text((text.replace(old, new) if old else text) + end, encoding="utf-8")
         return tmp_path / "access.toml"
 
     return write
 
 
-def test_mutate_another_schema_and_a_weak_suite(server: str, portaldb: Portaldb, notes: Callable[..., Path]) -> None:
-    """The second product's suite notices everything; without a second tenant's rows it does not, and says what."""
-    done = portaldb("verify", "--mutate", "--access", str(notes()), "--json", database=server, check=True)
-    whole = json.loads(done.stdout)["mutants"]
-    assert len(whole) > 60 and all(mutant["killed_by"] for mutant in whole)
-    weak = notes(
-        ('    { id = 900000002, tenant = 900000002, body = "mine" },\n', ""),
-        ('    { id = 900000003, tenant = 900000002, body = "for everyone", public = true },\n', ""),
-        (", { id = 900000009, tenant = 900000002 }]", "]"),
-    )
-    done = portaldb("verify", "--mutate", "--access", str(weak), database=server)
-    assert "[survivors] with the reason" in paragraph(done, 1)
-    assert '✗ policy: WITH CHECK (true): ALTER POLICY "notes_own" ON notes.notes WITH CHECK (true)' in done.stdout
-    assert re.search(r"^row security: disable +1 +1 +0 +✓ noticed", done.stdout, re.MULTILINE), done.stdout
-    score = re.search(r"(\d+) mutants, (\d+) killed \((\d+\.?\d*) %\)", done.stdout)
-    assert score and int(score[1]) == len(whole) > int(score[2]) and float(score[3]) < 100
+UNTESTED = (
+    "USING (tenant = nullif(current_setting('notes.tenant', true), '')::integer)",
+    "USING (tenant = nullif(current_setting('notes.tenant', true), '')::integer AND id > 0)",
+)
+"""A condition that no synthetic row of the second product tells from its absence."""
 
 
-def test_mutate_accepts_survivors_with_a_reason_and_no_stale_one(
+def test_mutate_another_schema_notices_everything(server: str, portaldb: Portaldb) -> None:
+    """The second product, made by its own schema file on a throwaway database, has a suite that notices everything."""
+    done = portaldb("verify", "--mutate", "--access", str(NOTES / "access.toml"), "--json", database=server, check=True)
+    tried = json.loads(done.stdout)["mutants"]
+    assert len(tried) > 60 and all(mutant["killed_by"] for mutant in tried)
+    assert {mutant["behaviour"] for mutant in tried} == {True, False}
+    assert not [mutant["statement"] for mutant in tried if "users" in mutant["statement"]], "not of this product"
+
+
+def test_mutate_tells_what_a_weak_suite_would_not_notice(
     server: str, portaldb: Portaldb, notes: Callable[..., Path]
 ) -> None:
-    """A listed survivor passes with its reason; one that is noticed, or not there, fails."""
-    gone = ('required = ["tenant", "public"]', 'required = ["tenant"]')
-    listed = '[survivors]\n"grant: column: GRANT * (body) ON notes.notes TO nobody" = "there is no such role"\n'
-    file = notes(more=listed)
+    """A condition that nothing tests survives, is told with its statement and fails the command; the rest is killed."""
+    done = portaldb("verify", "--mutate", "--access", str(notes(made=UNTESTED)), database=server)
+    assert "[survivors] with the reason" in paragraph(done, 1)
+    assert "✗ policy: condition: notes_own on notes.notes, USING: (id > 0) → true" in done.stdout
+    assert re.search(r"^policy: condition +2 +1 +0 +✗ 1 unnoticed", done.stdout, re.MULTILINE), done.stdout
+    score = re.search(r"(\d+) mutants, (\d+) killed \((\d+\.?\d*) %\)", done.stdout)
+    assert score and int(score[1]) == int(score[2]) + 1 and float(score[3]) < 100
+
+
+def test_mutate_accepts_a_survivor_with_a_reason(server: str, portaldb: Portaldb, notes: Callable[..., Path]) -> None:
+    """A listed survivor passes and its reason is told; a listed weakening that is noticed fails the command."""
+    listed = '\n[survivors]\n"policy: condition: * (id > 0) → true" = "an id is never negative"\n'
+    done = portaldb("verify", "--mutate", "--access", str(notes(made=UNTESTED, more=listed)), database=server)
+    assert done.returncode == 0, done.stdout
+    assert "→ true Accepted: an id is never negative." in done.stdout
+    stale = portaldb("verify", "--mutate", "--access", str(notes(more=listed)), database=server)
+    paragraph(stale, 1)
+    assert "✗ stale exception: listed in [survivors], and nothing like it survives" in stale.stdout
+
+
+def test_mutate_leaves_a_red_suite_alone(server: str, portaldb: Portaldb, notes: Callable[..., Path]) -> None:
+    """A suite that is red by itself would notice anything, so nothing is mutated; here a NOT NULL without a trial."""
+    file = notes(meant=('required = ["tenant", "public"]', 'required = ["tenant"]'))
     done = portaldb("verify", "--mutate", "--access", str(file), database=server)
-    paragraph(done, 1)
-    assert "✗ stale exception: listed in [survivors]" in done.stdout
-    # A suite that is red by itself is not mutated.
-    red = portaldb("verify", "--mutate", "--access", str(notes(gone)), database=server)
-    assert "Nothing was mutated" in paragraph(red, 1) and "mutants" not in red.stdout
+    assert "Nothing was mutated" in paragraph(done, 1)
+    assert "nothing shows that it works" in done.stdout and "mutants" not in done.stdout
 
 
 def test_mutants_accepted_and_stale_are_told_apart() -> None:
