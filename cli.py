@@ -531,7 +531,7 @@ def verify(
             else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
             + (" Nothing was mutated: a suite that is red already notices anything." if mutate else "")
         )
-    if not outcome.ok:
+    if not all(mutant.ok for mutant in outcome.mutants or ()):
         raise FindingsError("" if as_json else report.UNNOTICED)
 
 

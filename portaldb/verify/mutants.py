@@ -5,7 +5,7 @@ Nothing here asks the server: the same catalog rows give the same changes.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import sql
@@ -106,6 +106,8 @@ class _Maker:
             yield change("USING (true)", f"{alter} USING (true)")
         if policy.command in ("all", "insert", "update") and (policy.check or policy.using) != "true":
             yield change("WITH CHECK (true)", f"{alter} WITH CHECK (true)")
+        if policy.permissive and policy.using and policy.check not in (None, policy.using):
+            yield change("WITH CHECK dropped", drop, _create(replace(policy, check=None)))
         for command in COMMANDS:
             # A restrictive policy for more commands is stricter.
             if command != policy.command and (policy.permissive or command != "all"):

@@ -79,10 +79,10 @@ def mutated(outcome: Outcome, url: str, migrations: list[Migration]) -> Outcome:
 @contextmanager
 def _progress() -> Iterator[Advance]:
     """Show a bar on a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     out = console(stderr=True)
-    columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("mutants", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -39,7 +39,7 @@ def test_mutants_are_of_every_kind_and_from_the_live_catalog(make_database: Make
     file = tmp_path / "access.toml"
     file.write_text(f"{access.DEFAULT.read_text(encoding='utf-8')}\n[relations.fresh]\n", encoding="utf-8")
     made = mutation.changes(url, access.read(file))
-    assert set(mutants.kinds(made)) == KINDS
+    assert set(mutants.kinds(made)) >= KINDS
     assert len(made) == len(set(made)) > 5000
     statements = {change.statement for change in made}
     policies = ask(url, "SELECT format('%I ON %I.%I', policyname, schemaname, tablename) FROM pg_policies")
