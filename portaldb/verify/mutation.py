@@ -53,6 +53,8 @@ class _Suite:
     cells: list[Cell]
     shown: list[Cell]
     """The trials of constraints and triggers."""
+    by_relation: dict[str, list[Cell]]
+    """Cells, then trials."""
     stop: Event
 
     def results(self, cells: list[Cell]) -> list[Result]:
@@ -199,7 +201,10 @@ def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
             labels = Labels(access.ids)
             catalog, cells = run.prepare(connection, access, labels, live=False)
             shown = trials.derive(access, catalog, labels, live=False)
-            suite = _Suite(connection, access, labels, cells, shown, work.stop)
+            by_relation: dict[str, list[Cell]] = {}
+            for cell in [*cells, *shown]:
+                by_relation.setdefault(cell.relation, []).append(cell)
+            suite = _Suite(connection, access, labels, cells, shown, by_relation, work.stop)
             while changes := work.take(shared=shared):
                 quick = _grants(suite, changes) if len(changes) > 1 else {}
                 work.finish([(change, quick.get(change) or _alone(suite, change)) for change in changes])
@@ -263,7 +268,14 @@ def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
 
 def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
     """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
-    touched = [cell for cell in [*suite.shown, *suite.cells] if _is_touched(change, cell)]
+    sort = change.kind.partition(": ")[0]
+    if sort in ("constraint", "column", "trigger"):
+        likely = suite.shown
+    elif sort == "role" or change.textual:
+        likely = [*suite.cells, *suite.shown]
+    else:
+        likely = suite.by_relation.get(change.relation, [])
+    touched = [cell for cell in likely if _is_touched(change, cell)]
     touched.sort(key=lambda cell: (cell.trial is None, cell.relation != change.relation, _is_far(change, cell)))
     yield from _in_batches(suite, touched)
     yield from _catalog_checks(suite)
