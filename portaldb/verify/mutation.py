@@ -269,7 +269,8 @@ def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
 def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
     """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
     sort = change.kind.partition(": ")[0]
-    if sort in ("constraint", "column", "trigger"):
+    of_rules = sort in ("constraint", "column", "trigger")
+    if of_rules:
         likely = suite.shown
     elif sort == "role" or change.textual:
         likely = [*suite.cells, *suite.shown]
@@ -278,7 +279,7 @@ def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
     touched = [cell for cell in likely if _is_touched(change, cell)]
     touched.sort(key=lambda cell: (cell.trial is None, cell.relation != change.relation, _is_far(change, cell)))
     yield from _in_batches(suite, touched)
-    yield from _catalog_checks(suite)
+    yield from _catalog_checks(suite, trials_too=of_rules)
     tried = {id(cell) for cell in touched}
     yield from _in_batches(suite, [cell for cell in [*suite.cells, *suite.shown] if id(cell) not in tried])
 
@@ -290,12 +291,13 @@ def _in_batches(suite: _Suite, cells: list[Cell]) -> Iterator[list[Result]]:
         start, size = start + size, min(2 * size, _MOST)
 
 
-def _catalog_checks(suite: _Suite) -> Iterator[list[Result]]:
+def _catalog_checks(suite: _Suite, *, trials_too: bool) -> Iterator[list[Result]]:
     """Read the catalog anew; a trial that it gives rise to, as of one more value of a CHECK, comes first."""
     catalog = found.look(suite.connection, suite.access, suite.labels, rows_too=False)
-    known = set(suite.shown)
-    shown = trials.derive(suite.access, catalog, suite.labels, live=False)
-    yield trials.run(suite.connection, [cell for cell in shown if cell not in known], suite.access.setting)
+    if trials_too:
+        known = set(suite.shown)
+        shown = trials.derive(suite.access, catalog, suite.labels, live=False)
+        yield trials.run(suite.connection, [cell for cell in shown if cell not in known], suite.access.setting)
     yield [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
     yield [
         Result(Cell("everyone", finding.object, finding.lint.stem, "as meant", what="catalog"), "found", finding.detail)
