@@ -138,7 +138,7 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
-    shown = [] if only else trials.derive(access, catalog, labels, live=live)
+    shown = [cell for cell in trials.derive(access, catalog, labels, live=live) if only in (None, cell.relation)]
     results = [
         *coverage.check(access, catalog),
         *trials.coverage(catalog),
