@@ -468,6 +468,7 @@ def baseline(
 @database_option
 @source_option
 @click.option("--live", is_flag=True, help="Try the database itself, in a transaction that is rolled back.")
+@click.option("--mutate", is_flag=True, help="Then weaken each rule in turn, and fail where nothing would notice.")
 @click.option(
     "--access",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -484,6 +485,7 @@ def verify(
     database: str | None,
     source: Path | None,
     live: bool,
+    mutate: bool,
     access: Path | None,
     context: str | None,
     without_pgtap: bool,
@@ -496,11 +498,18 @@ def verify(
 
     Without --live it makes a database from the migrations on the same server, runs the pgTAP tests there as well,
     and drops it afterwards. With --live, existing rows are neither read nor locked. Needs a superuser. The exit code
-    is 1 when anything is not as meant; 4, before anything runs, when a report could not be written.
+    is 1 when anything is not as meant, or with --mutate when a weakening goes unnoticed; 4, before anything runs, when
+    a report could not be written.
 
     \b
     Example:  portaldb verify --junit isolation.xml --html isolation.html
     """
+    if live and mutate:
+        raise click.UsageError(
+            "--mutate weakens policies, grants and roles, and a running database is no place for that: even in a "
+            "transaction that is rolled back, its locks would stop everyone. Leave --live out: a database made from "
+            "the migrations has the same rules."
+        )
     from portaldb.database import resolve
     from portaldb.layout import sql_root
     from portaldb.source import read
@@ -517,8 +526,12 @@ def verify(
         outcome = run.verify(url, meant, live=True, say=_say)
     else:
         tests = pgtap.choose(url, meant, root, left_out=without_pgtap)
-        with run.throwaway(url, migrations, _say) as target:
+        with run.throwaway(url, migrations, _say, meant.setup) as target:
             outcome = pgtap.add(run.verify(target, meant, live=False, say=_say), target, tests, say=_say)
+            if mutate and outcome.ok:
+                from portaldb.verify import mutation
+
+                outcome = mutation.mutated(outcome, target, migrations)
     _say("", passing=True)
     if junit:
         files.write(junit, export.junit(outcome))
@@ -532,8 +545,13 @@ def verify(
         report.show(outcome)
     if not outcome.ok:
         raise FindingsError(
-            "" if as_json else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            ""
+            if as_json
+            else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            + (" Nothing was mutated: a suite that is red already notices anything." if mutate else "")
         )
+    if not all(mutant.ok for mutant in outcome.mutants or ()):
+        raise FindingsError("" if as_json else report.UNNOTICED)
 
 
 @cli.command(hidden=True)

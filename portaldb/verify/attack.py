@@ -111,7 +111,7 @@ class _Attacks(Maker):
             actor
             for actor in self.access.actors
             if first[actor.role] == actor
-            and not (who == "others" and actor.role == self._owner)
+            and not (who == "others" and actor.role == self.access.owner)
             and not {*attack.directives.get("unless", "").split(", ")} & {*self.access.roles[actor.role].member_of}
         ]
 

@@ -70,6 +70,8 @@ class Mutant:
     """The first failure in words; empty for a survivor."""
     accepted: str = ""
     """The reason by which the access file lets it survive."""
+    behaviour: bool = False
+    """Whether a statement that was tried showed it, and not the catalog alone."""
 
     @property
     def ok(self) -> bool:

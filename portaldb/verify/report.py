@@ -6,7 +6,7 @@ from rich.text import Text
 
 from portaldb.report import console, table
 from portaldb.verify import tell
-from portaldb.verify.outcome import Outcome
+from portaldb.verify.outcome import Mutant, Outcome
 from portaldb.verify.trial import Result
 
 SHOWN = 20
@@ -16,13 +16,15 @@ SHOWN = 20
 def show(outcome: Outcome) -> None:
     """Print the summary: on a terminal the verdict is what stands above the prompt."""
     out = console()
-    for part in (_cells(outcome), _lints(outcome), _tests(outcome), _mutants(outcome)):
+    for part in (_cells(outcome), _lints(outcome), _tests(outcome)):
         for line in part:
             # A terminal breaks sentences between words; a statement stays one line, to be copied.
             out.print(line, soft_wrap=not out.is_terminal or line.style == "dim")
     if outcome.failures:
         out.print(_relations(outcome))
         out.print()
+    if outcome.mutants is not None:
+        _show_mutants(outcome.mutants)
     for good, said in _summary(outcome):
         mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}[good]
         out.print(Text(f"{mark} {said}", style=style), soft_wrap=True)
@@ -60,14 +62,6 @@ def _tests(outcome: Outcome) -> Iterator[Text]:
     yield from _more(len(failed))
 
 
-def _mutants(outcome: Outcome) -> Iterator[Text]:
-    alive = [mutant for mutant in outcome.mutants or () if not mutant.ok]
-    for mutant in alive[:SHOWN]:
-        yield Text(f"✗ survived: {mutant.kind} on {mutant.object}: nothing noticed it", style="red")
-        yield Text(f"    {mutant.statement}", style="dim")
-    yield from _more(len(alive))
-
-
 def _more(count: int) -> Iterator[Text]:
     if count > SHOWN:
         yield Text(f"… and {count - SHOWN:,} more; --json, --html FILE and --junit FILE have all of them.")
@@ -103,11 +97,7 @@ def _summary(outcome: Outcome) -> Iterator[tuple[bool | None, str]]:
     elif not outcome.live:
         yield None, f"not run: pgTAP ({outcome.without_tests or 'not asked for'})"
     if outcome.mutants is not None:
-        killed = sum(bool(mutant.killed_by) for mutant in outcome.mutants)
-        accepted = sum(bool(mutant.accepted and not mutant.killed_by) for mutant in outcome.mutants)
-        let = f", {accepted:,} let live for a written reason" if accepted else ""
-        good = all(mutant.ok for mutant in outcome.mutants)
-        yield good, f"mutants  {killed:,} of {len(outcome.mutants):,} killed{let}"
+        yield all(mutant.ok for mutant in outcome.mutants), f"mutants  {score(outcome.mutants)}"
 
 
 def _findings(outcome: Outcome, wrong: int) -> str:
@@ -118,6 +108,50 @@ def _findings(outcome: Outcome, wrong: int) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _show_mutants(tried: list[Mutant]) -> None:
+    """Print a line for each kind of weakening, every survivor, and the score."""
+    out = console()
+    kinds: dict[str, list[Mutant]] = {}
+    for mutant in tried:
+        kinds.setdefault(mutant.kind, []).append(mutant)
+    rows = []
+    for kind, each in kinds.items():
+        behaviour = sum(mutant.behaviour for mutant in each)
+        catalog = sum(bool(mutant.killed_by) for mutant in each) - behaviour
+        left = sum(not mutant.ok for mutant in each)
+        verdict = Text(f"✗ {left} unnoticed", style="red") if left else Text("✓ noticed", style="green")
+        rows.append((kind, f"{len(each):,}", f"{behaviour:,}", f"{catalog:,}", verdict))
+    headings = ("weakening", "mutants", "tried", "catalog", "")
+    out.print(table(headings, rows, right=frozenset({"mutants", "tried", "catalog"})))
+    out.print()
+    for mutant in tried:
+        if not mutant.killed_by:
+            style, sign = ("yellow", "○") if mutant.ok else ("red", "✗")
+            reason = f" Accepted: {mutant.accepted}." if mutant.accepted else ""
+            out.print(Text(f"{sign} {mutant.kind}: {mutant.statement}{reason}", style=style), soft_wrap=True)
+
+
+def score(tried: list[Mutant]) -> str:
+    """Say in one line how many weakenings were noticed, and by what."""
+    killed = sum(bool(mutant.killed_by) for mutant in tried)
+    behaviour = sum(mutant.behaviour for mutant in tried)
+    accepted = sum(bool(mutant.accepted) for mutant in tried)
+    left = sum(not mutant.ok for mutant in tried)
+    share = 100 * killed / (len(tried) - accepted) if len(tried) > accepted else 100
+    # Rounded down: 100 % is said of all of them alone.
+    return (
+        f"{len(tried):,}, {killed:,} killed ({int(share * 10) / 10:g} %): {behaviour:,} by what was tried, "
+        f"{killed - behaviour:,} by the catalog alone; {accepted:,} accepted, {left:,} unnoticed."
+    )
+
+
+UNNOTICED = (
+    "The suite would not notice every weakening of the rules; those are listed above. Add a row, an actor or a "
+    "trial to the access file that tells the difference, or list it there under [survivors] with the reason."
+)
+"""What to do about survivors."""
 
 
 def _groups(outcome: Outcome) -> Iterable[tuple[str, list[Result]]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import psycopg
@@ -13,9 +14,9 @@ from psycopg import sql
 
 from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
-from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
+from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError, UsageError
 from portaldb.source import Migration
-from portaldb.verify import attack, cells, coverage, forms, found, trial
+from portaldb.verify import attack, cells, coverage, forms, found, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -34,10 +35,11 @@ class Say(Protocol):
 
 
 @contextmanager
-def throwaway(url: str, migrations: list[Migration], say: Say) -> Iterator[str]:
+def throwaway(url: str, migrations: list[Migration], say: Say, setup: Path | None = None) -> Iterator[str]:
     """Make a database from the migrations, and drop it afterwards, whatever happened meanwhile.
 
-    Raises FindingsError where a role of the server has powers that `init` would take from it: they are not mended here.
+    `setup` is a file of SQL that is run after them: the schema of another product. Raises FindingsError where a role of
+    the server has powers that `init` would take from it: they are not mended here.
     """
     name = f"portaldb_verify_{secrets.token_hex(6)}"
     target = database.with_database(url, name)
@@ -49,10 +51,21 @@ def throwaway(url: str, migrations: list[Migration], say: Say) -> Iterator[str]:
             say(f"Making a throwaway database from {len(migrations)} migrations …", passing=True)
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
+            if setup:
+                _run_file(target, setup)
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
             server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+
+
+def _run_file(url: str, path: Path) -> None:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the setup that the access file names cannot be read: {error}") from None
+    with database.connect(url, name="portaldb verify") as connection, database.translated(f"running {path.name}"):
+        connection.execute(text)
 
 
 def _quiet(line: str, *, passing: bool = False) -> None:
@@ -136,9 +149,18 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
+    shown = [cell for cell in trials.derive(access, catalog, labels, live=live) if only in (None, cell.relation)]
     results = trial.run(connection, derived, access.setting)
-    stale = forms.undeclared(access, catalog, results, only)
-    return in_order(access, [*coverage.check(access, catalog), *results, *stale])
+    return in_order(
+        access,
+        [
+            *coverage.check(access, catalog),
+            *trials.coverage(catalog),
+            *results,
+            *forms.undeclared(access, catalog, results, only),
+            *trials.run(connection, into_state(access, shown, live=live), access.setting),
+        ],
+    )
 
 
 def of_this_state(connection: Connection, access: Access) -> Access:

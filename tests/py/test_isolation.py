@@ -1,12 +1,15 @@
 """Tenant isolation, as the command proves it on what the migrations make."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import ROOT, Portaldb
 from support import ask
+
+from portaldb.cluster import Cluster
 
 
 def test_verify_is_green_on_what_the_migrations_make(
@@ -36,3 +39,18 @@ def test_verify_json_has_each_cell_with_its_evidence(server: str, portaldb: Port
     reached = {(each["actor"], each["command"]) for each in found["results"] if isinstance(each["expected"], list)}
     assert {("user", "select"), ("user", "update"), ("super_admin", "delete"), ("nobody", "select")} <= reached
     assert all(each["statement"] or each["answer"] for each in found["results"])
+
+
+def test_verify_notices_every_weakening(
+    cluster: Cluster, portaldb: Portaldb, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each rule weakened in turn, from the live catalog, and not one goes unnoticed.
+
+    On the throwaway cluster alone: what a weakening does is the same on PostgreSQL 17, where `verify` runs as well.
+    """
+    done = portaldb("verify", "--mutate", database=cluster.url(), timeout=900)
+    with capfd.disabled():
+        print(f"\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201 - what verify reports is what a person reads
+    assert done.returncode == 0, "weakenings go unnoticed; the report is above"
+    score = re.search(r"([\d,]+) mutants, ([\d,]+) killed \(100 %\)", done.stdout)
+    assert score and int(score[1].replace(",", "")) > 5000

@@ -103,6 +103,13 @@ WEAKER = {
     "role past RLS": "ALTER ROLE portal_runner BYPASSRLS",
     "role of the owner": "GRANT mcp_admin TO portal_app",
     "role that makes objects": "GRANT CREATE ON SCHEMA public TO portal_app",
+    "default privileges": "ALTER DEFAULT PRIVILEGES FOR ROLE mcp_admin GRANT SELECT ON TABLES TO portal_app",
+    "policy for everyone": "ALTER POLICY users_isolation ON public.users TO PUBLIC",
+    "policy for a role that may not": "ALTER POLICY teams_isolation ON public.teams TO portal_app, portal_monitor",
+    "constraint dropped": "ALTER TABLE public.users DROP CONSTRAINT valid_role",
+    "unique key dropped": "ALTER TABLE public.user_sessions DROP CONSTRAINT user_sessions_refresh_token_key",
+    "NOT NULL dropped": "ALTER TABLE public.users ALTER COLUMN email DROP NOT NULL",
+    "trigger disabled": "ALTER TABLE public.users DISABLE TRIGGER update_users_updated_at",
 }
 
 
@@ -117,6 +124,40 @@ def test_verify_counts_unknown_as_a_failure(weaken: Weaken) -> None:
     """A policy that raises an error is no proof of anything."""
     told = weaken("ALTER POLICY teams_isolation ON public.teams USING (1 / 0 = 1)", relation="public.teams")
     assert any("is unknown" in sentence for sentence in told)
+
+
+def test_verify_tries_each_value_that_a_check_names(weaken: Weaken) -> None:
+    """A CHECK that takes one value more than the access file says is told with the value."""
+    wider = "CHECK (catalog_type = ANY (ARRAY['predefined'::text, 'custom', 'hidden']))"
+    told = weaken(
+        "ALTER TABLE public.mcp_servers DROP CONSTRAINT valid_catalog_type",
+        f"ALTER TABLE public.mcp_servers ADD CONSTRAINT valid_catalog_type {wider}",
+        relation="public.mcp_servers",
+    )
+    assert len(told) == 1
+    assert "INSERT of catalog_type = hidden on public.mcp_servers, valid_catalog_type is accepted" in told[0]
+
+
+def test_verify_tells_a_rule_without_a_trial_and_an_unrelated_error(weaken: Weaken) -> None:
+    """A constraint that nothing shows to work is a failure, as is a refusal for another reason than the meant one."""
+    told = weaken(
+        "ALTER TABLE public.users ADD CONSTRAINT planted CHECK (1 / (length(role) - 4) < 5)",
+        relation="public.users",
+    )
+    assert any("constraint planted: the access file has no trial of it" in sentence for sentence in told)
+    assert any("valid_role is unknown; meant: refused by valid_role" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL"])
+def test_verify_sees_what_a_deleted_user_takes_along(weaken: Weaken, rule: str) -> None:
+    """A foreign key with another ON DELETE is told with what became of the row."""
+    told = weaken(
+        "ALTER TABLE public.audit_logs DROP CONSTRAINT audit_logs_user_id_fkey",
+        "ALTER TABLE public.audit_logs ADD CONSTRAINT audit_logs_user_id_fkey"
+        f" FOREIGN KEY (user_id) REFERENCES public.users (id) ON DELETE {rule}",
+        relation="public.audit_logs",
+    )
+    assert f"is {rule.lower()}; meant: refused by audit_logs_user_id_fkey" in told[0]
 
 
 def test_verify_next_months_partition_is_tried(weaken: Weaken) -> None:
