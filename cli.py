@@ -510,7 +510,7 @@ def verify(
         emit_json(export.as_dict(outcome))
     else:
         report.show(outcome)
-    if outcome.failures:
+    if not outcome.ok:
         raise FindingsError(
             "" if as_json else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
         )

@@ -1,6 +1,6 @@
-"""Write docs/commands.md and the table of docs/exit-codes.md from the command and its errors.
+"""Write docs/commands.md, the table of docs/exit-codes.md and that of docs/verify-lints from what they are about.
 
-Run it after a change of cli.py or portaldb/errors.py: python scripts/reference.py
+Run it after a change of cli.py, portaldb/errors.py or a lint's header: python scripts/reference.py
 """
 
 import re
@@ -15,9 +15,11 @@ sys.path.insert(0, str(ROOT))
 
 from cli import cli  # noqa: E402 - the checkout's own, wherever this is run from
 from portaldb import errors  # noqa: E402
+from portaldb.verify import lints  # noqa: E402
 
 WIDTH = 100
 BEGIN, END = "<!-- codes: begin -->", "<!-- codes: end -->"
+LINTS_BEGIN, LINTS_END = "<!-- lints: begin -->", "<!-- lints: end -->"
 
 INTRODUCTION = """\
 # Commands
@@ -74,12 +76,23 @@ def codes_page(page: str) -> str:
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page, flags=re.DOTALL)
 
 
+def lints_page(page: str) -> str:
+    """Return docs/verify-lints/README.md with its table made anew."""
+    rows = [f"| [{each.stem}]({each.stem}.md) | {each.level} | {each.fault} |" for each in lints.all_lints()]
+    table = "\n".join(["| lint | level | fault |", "|---|---|---|", *rows])
+    return re.sub(
+        f"{LINTS_BEGIN}.*{LINTS_END}", lambda _: f"{LINTS_BEGIN}\n{table}\n{LINTS_END}", page, flags=re.DOTALL
+    )
+
+
 def pages() -> dict[Path, str]:
-    """Return both pages as they should be."""
+    """Return the pages as they should be."""
     codes_path = ROOT / "docs/exit-codes.md"
+    lints_path = ROOT / "docs/verify-lints/README.md"
     return {
         ROOT / "docs/commands.md": commands_page(),
         codes_path: codes_page(codes_path.read_text(encoding="utf-8")),
+        lints_path: lints_page(lints_path.read_text(encoding="utf-8")),
     }
 
 

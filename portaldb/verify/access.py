@@ -39,6 +39,14 @@ class Role:
 
 
 @dataclass(frozen=True)
+class AcceptedLint:
+    """Why a lint's finding is let pass; an optional one need not be found."""
+
+    reason: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
 class Relation:
     """A relation's synthetic rows and who reaches which of them; `right` is 'refused', 'none', 'all' or scopes."""
 
@@ -82,6 +90,8 @@ class Access:
     functions: dict[str, list[str]]
     definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
+    lints: dict[str, dict[str, AcceptedLint]]
+    """What is accepted of each lint, by its stem and the object that it names."""
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -202,6 +212,12 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
         definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
+        lints={
+            stem: {
+                name: AcceptedLint(**({"reason": why} if isinstance(why, str) else why)) for name, why in each.items()
+            }
+            for stem, each in found.get("lints", {}).items()
+        },
     )
 
 

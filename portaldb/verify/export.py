@@ -12,7 +12,7 @@ from portaldb.verify.trial import Result
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """Return the whole outcome; the cells that are not as meant stand again by themselves."""
     return {
-        "ok": not outcome.failures,
+        "ok": outcome.ok,
         "where": outcome.where,
         "live": outcome.live,
         "postgresql": outcome.version // 10000,
@@ -20,6 +20,8 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "cells": len(outcome.results),
         "failures": [tell.as_dict(outcome, result) for result in outcome.failures],
         "results": [tell.as_dict(outcome, result) for result in outcome.results],
+        "linted": [lint.stem for lint in outcome.linted],
+        "lints": [tell.lint_as_dict(finding) for finding in outcome.lints],
     }
 
 

@@ -1,5 +1,6 @@
 """The report for people: a line a relation, and every cell that is not as meant with its evidence."""
 
+from rich.console import Console
 from rich.text import Text
 
 from portaldb.report import console, table
@@ -27,6 +28,7 @@ def show(outcome: Outcome) -> None:
             out.print(Text(f"    {statement}\n    → {outcome.labels.told(result.answer)}", style="dim"), soft_wrap=True)
     if len(outcome.failures) > SHOWN:
         out.print(f"… and {len(outcome.failures) - SHOWN:,} more; --json and --junit FILE have all of them.")
+    _show_lints(out, outcome)
     good = not outcome.failures
     out.print(
         Text(
@@ -37,6 +39,19 @@ def show(outcome: Outcome) -> None:
         ),
         soft_wrap=True,
     )
+
+
+def _show_lints(out: Console, outcome: Outcome) -> None:
+    faults = [finding for finding in outcome.lints if not finding.ok]
+    for each in faults:
+        out.print(
+            Text(f"✗ {each.lint.level} {each.lint.stem}: {each.object}: {each.detail}.", style="red"), soft_wrap=True
+        )
+        told = f"    {each.lint.fault}\n    → {each.lint.fix}\n    {each.lint.page}"
+        out.print(Text(told, style="dim"), soft_wrap=True)
+    accepted = len(outcome.lints) - len(faults)
+    said = f"{len(outcome.linted)} catalog lints: {len(faults)} findings, {accepted} more accepted with a reason."
+    out.print(Text(said, style="red" if faults else "green"), soft_wrap=True)
 
 
 def _groups(outcome: Outcome) -> list[tuple[str, list[Result]]]:

@@ -13,7 +13,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
 from portaldb.source import Migration
-from portaldb.verify import cells, coverage, found, trial
+from portaldb.verify import cells, coverage, found, lints, trial
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -60,7 +60,7 @@ def _require_roles_alone(target: str, name: str) -> None:
 
 
 def verify(url: str, access: Access, *, live: bool) -> Outcome:
-    """Try every cell in one transaction, which is rolled back.
+    """Try every cell and ask the catalog every lint in one transaction, which is rolled back.
 
     Raises RefusedError on a standby, RightsError for a login that cannot act as everyone.
     """
@@ -70,8 +70,10 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
         version = require(connection, access)
         with inside(connection):
             results = matrix(connection, access, labels, live=live)
+            findings = lints.run(connection, access)
     where = database.describe(url) if live else "a throwaway database"
-    return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
+    seconds = time.monotonic() - began
+    return Outcome(where, live, access, labels, results, seconds, version, findings, lints.all_lints())
 
 
 @contextmanager
@@ -95,6 +97,7 @@ _SETTINGS = (
     ("search_path", "pg_catalog, pg_temp"),
     ("client_min_messages", "error"),
     ("row_security", "on"),
+    ("jit", "off"),
 )
 
 

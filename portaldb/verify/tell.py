@@ -3,7 +3,7 @@
 from typing import Any
 
 from portaldb.verify.access import Actor
-from portaldb.verify.outcome import Outcome
+from portaldb.verify.outcome import LintFinding, Outcome
 from portaldb.verify.trial import Result
 
 
@@ -85,3 +85,18 @@ def as_dict(outcome: Outcome, result: Result) -> dict[str, Any]:
 
 def _plain(outcome: Outcome, value: str | frozenset[str]) -> str | list[str]:
     return value if isinstance(value, str) else sorted(map(outcome.labels.name, value))
+
+
+def lint_as_dict(finding: LintFinding) -> dict[str, Any]:
+    """Return a lint's finding for machines."""
+    return {
+        "ok": finding.ok,
+        "lint": finding.lint.stem,
+        "level": finding.lint.level,
+        "object": finding.object,
+        "detail": finding.detail,
+        "fault": finding.lint.fault,
+        "fix": finding.lint.fix,
+        "page": finding.lint.page,
+        "accepted": finding.accepted,
+    }
