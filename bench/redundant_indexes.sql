@@ -5,13 +5,20 @@ INSERT INTO public.users (azure_oid, email, role, is_active)
 SELECT
     gen_random_uuid()::text,
     md5(g::text) || '@example.org',
-    CASE WHEN g %% 1000 = 0 THEN 'super_admin' WHEN g %% 100 = 0 THEN 'team_admin' ELSE 'standard_user' END,
+    CASE
+        WHEN g %% 1000 = 0 THEN 'super_admin'
+        WHEN g %% 100 = 0 THEN 'team_admin'
+        ELSE 'standard_user'
+    END,
     g %% 20 <> 0
 FROM generate_series(1, %(rows)s) AS g
 
 -- name: mcp_servers
 INSERT INTO public.mcp_servers (name, image, catalog_type)
-SELECT 'server-' || gen_random_uuid(), 'example/server:1', CASE WHEN g %% 10 = 0 THEN 'predefined' ELSE 'custom' END
+SELECT
+    'server-' || gen_random_uuid(),
+    'example/server:1',
+    CASE WHEN g %% 10 = 0 THEN 'predefined' ELSE 'custom' END
 FROM generate_series(1, %(rows)s) AS g
 
 -- name: user_server_configs
@@ -23,7 +30,12 @@ SELECT
     CASE WHEN s.n %% 6 = 0 THEN 'running' WHEN s.n %% 3 = 0 THEN 'stopped' END
 FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.users) AS u
 CROSS JOIN (
-    SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.mcp_servers ORDER BY id LIMIT %(each)s OFFSET %(skip)s
+    SELECT
+        id,
+        row_number() OVER (ORDER BY id) AS n
+    FROM public.mcp_servers
+    ORDER BY id
+    LIMIT %(each)s OFFSET %(skip)s
 ) AS s
 WHERE u.n <= %(rows)s / %(each)s
 

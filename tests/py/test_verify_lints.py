@@ -79,6 +79,125 @@ def test_lint_finds_what_its_page_plants(lint: Lint, stem: str) -> None:
     assert not lint(STAGE, fault, fix, stem=stem)
 
 
+OWN = "user_id = (SELECT public.app_active_user_id())"
+MINE = "letters_own on public.letters"
+DEFINER = "LANGUAGE sql SECURITY DEFINER SET search_path ="
+
+ALSO = [
+    ("0004", "CREATE TABLE public.p (id uuid); CREATE POLICY p_p ON public.p USING (true)", "public.p"),
+    ("0010", "CREATE POLICY w ON public.letters FOR INSERT TO portal_app", "w on public.letters"),
+    ("0010", "CREATE POLICY w ON public.letters TO portal_app USING (1 = 1)", "w on public.letters"),
+    ("0010", f"CREATE POLICY w ON public.letters FOR UPDATE TO portal_app USING ({OWN}) WITH CHECK (true)",
+     "w on public.letters"),
+    ("0010", "CREATE POLICY w ON public.letters FOR DELETE USING (public.app_active_user_id() IS NOT NULL)",
+     "w on public.letters"),
+    ("0011", "CREATE POLICY r ON public.letters FOR SELECT TO portal_app"
+     " USING (EXISTS (SELECT FROM public.users AS u WHERE u.id = public.current_app_user_id()))",
+     "r on public.letters"),
+    ("0012", f"ALTER POLICY letters_own ON public.letters USING (({OWN} OR true) AND body <> '')",
+     MINE),
+    ("0012", "ALTER POLICY letters_own ON public.letters"
+     f" USING ({OWN} OR (SELECT public.app_admin_from()) IS NOT NULL)", MINE),
+    ("0016", "ALTER POLICY letters_own ON public.letters"
+     " USING (user_id = nullif(current_setting('app.current_user_id', true), '')::uuid)", MINE),
+    ("0018", "CREATE FUNCTION public.f() RETURNS text LANGUAGE plpgsql"
+     " AS $$ BEGIN RETURN current_setting( 'app.current_user_id' ); END $$", "public.f()"),
+    ("0019", "ALTER POLICY letters_own ON public.letters"
+     " USING (user_id = (SELECT current_setting('app.current_user_id', true)::uuid))", MINE),
+    ("0019", "CREATE FUNCTION public.f() RETURNS uuid LANGUAGE plpgsql"
+     " AS $$ BEGIN RETURN CAST(current_setting('app.current_user_id', true) AS uuid); END $$", "public.f()"),
+    ("0020", "CREATE FUNCTION public.f() RETURNS boolean STABLE LANGUAGE plpgsql"
+     " AS $$ BEGIN RETURN current_setting('app.admin', true) = 'yes'; END $$;"
+     f"ALTER POLICY letters_own ON public.letters USING ({OWN} AND (SELECT public.f()))", MINE),
+    ("0021", "CREATE POLICY r ON public.letters TO portal_app USING (session_user = body)", "r on public.letters"),
+    ("0022", "CREATE POLICY r ON public.letters FOR SELECT TO portal_backup USING (true)", "r on public.letters"),
+    ("0025", "CREATE VIEW public.a AS SELECT l.body FROM public.letters AS l;"
+     "CREATE VIEW public.b WITH (security_invoker = false) AS SELECT a.body FROM public.a AS a;"
+     "GRANT SELECT (body) ON public.b TO PUBLIC", "public.b for PUBLIC"),
+    ("0027", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+     "GRANT USAGE ON FOREIGN SERVER s TO PUBLIC", "server s"),
+    ("0027", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+     "CREATE FOREIGN TABLE public.far (a int) SERVER s; GRANT SELECT ON public.far TO portal_app", "public.far"),
+    ("0028", "CREATE PUBLICATION p FOR TABLES IN SCHEMA public", "public.users"),
+    ("0030", f"CREATE FUNCTION public.f() RETURNS int {DEFINER} \"$user\", pg_temp AS 'SELECT 1'", "public.f()"),
+    ("0030", f"CREATE FUNCTION public.f() RETURNS int {DEFINER} '' AS 'SELECT 1'", "public.f()"),
+    ("0030", "CREATE SCHEMA loose; GRANT CREATE ON SCHEMA loose TO portal_app;"
+     f"CREATE FUNCTION public.f() RETURNS int {DEFINER} loose, pg_temp AS 'SELECT 1'", "public.f()"),
+    ("0031", f"CREATE FUNCTION public.f() RETURNS int {DEFINER} pg_catalog, pg_temp AS 'SELECT 1';"
+     "ALTER FUNCTION public.f() OWNER TO mcp_admin", "public.f()"),
+    ("0038", "GRANT EXECUTE ON FUNCTION public.current_app_user_id() TO portal_app WITH GRANT OPTION",
+     "public.current_app_user_id()"),
+    ("0039", "CREATE SEQUENCE public.n; GRANT UPDATE ON SEQUENCE public.n TO portal_app", "public.n"),
+    ("0039", "GRANT REFERENCES (id) ON public.letters TO portal_app", "public.letters"),
+    ("0042", "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO portal_app', current_database()); END $$",
+     "database"),
+    ("0043", "ALTER DEFAULT PRIVILEGES FOR ROLE mcp_admin GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+     "default privileges of mcp_admin"),
+    ("0044", "CREATE ROLE staff IN ROLE mcp_admin; CREATE ROLE worker LOGIN IN ROLE portal_app, staff", "worker"),
+    ("0044", "ALTER TABLE public.letters OWNER TO portal_app", "portal_app"),
+    ("0045", "CREATE ROLE worker LOGIN SUPERUSER IN ROLE portal_app", "worker"),
+    ("0045", "CREATE ROLE past BYPASSRLS; CREATE ROLE worker LOGIN IN ROLE portal_app, past", "worker"),
+    ("0045", "ALTER ROLE mcp_admin CREATEROLE", "mcp_admin"),
+    ("0046", "CREATE ROLE worker LOGIN IN ROLE portal_app, pg_write_all_data", "worker in pg_write_all_data"),
+    ("0047", "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET row_security = off', current_database()); END $$",
+     "database"),
+    ("0049", "CREATE INDEX i ON public.letters (user_id) WHERE body = 'x'", "public.letters.i"),
+    ("0049", "CREATE INDEX i ON public.letters (lower(body)); CREATE INDEX j ON public.letters (lower(body), id)",
+     "public.letters.i"),
+    ("0049", "CREATE UNIQUE INDEX i ON public.letters (id)", "public.letters.i"),
+    ("0050", "ALTER TABLE public.letters DISABLE TRIGGER ALL; ALTER TABLE public.users DISABLE TRIGGER"
+     " update_users_updated_at", "trigger update_users_updated_at on public.users"),
+]  # fmt: skip
+"""Further forms of a fault, and the object by which each is found."""
+
+FINE = [
+    ("0001", "CREATE TABLE public.p (id uuid)"),
+    ("0009", "CREATE POLICY floor ON public.letters AS RESTRICTIVE USING (body <> '')"),
+    ("0010", "CREATE POLICY w ON public.letters FOR DELETE TO portal_app USING (false)"),
+    ("0010", "CREATE POLICY w ON public.letters TO mcp_admin USING (true)"),
+    ("0011", "CREATE POLICY r ON public.letters FOR SELECT TO portal_app"
+     " USING (EXISTS (SELECT FROM public.users AS u WHERE u.id = user_id))"),
+    ("0012", f"ALTER POLICY letters_own ON public.letters USING ({OWN} OR body = 'public')"),
+    ("0012", f"ALTER POLICY letters_own ON public.letters USING ({OWN} OR id BETWEEN (SELECT public.app_admin_from())"
+     " AND 'ffffffff-ffff-ffff-ffff-ffffffffffff')"),
+    ("0013", f"CREATE POLICY w ON public.letters FOR UPDATE TO portal_app USING ({OWN})"
+     f" WITH CHECK ({OWN} AND body <> '')"),
+    ("0016", "ALTER POLICY letters_own ON public.letters USING (user_id = (SELECT"
+     " nullif(current_setting('app.current_user_id', true), '')::uuid) AND lower(body) = body)"),
+    ("0019", "CREATE FUNCTION public.f() RETURNS text LANGUAGE sql"
+     " AS $$ SELECT current_setting('app.current_user_id', true)::text $$"),
+    ("0022", "CREATE POLICY r ON public.letters FOR ALL TO portal_app USING (body = '{}')"),
+    ("0025", "CREATE VIEW public.a WITH (security_invoker = on) AS SELECT l.body FROM public.letters AS l;"
+     "GRANT SELECT ON public.a TO portal_app"),
+    ("0031", f"CREATE FUNCTION public.f() RETURNS int {DEFINER} pg_catalog, pg_temp AS 'SELECT 1';"
+     "ALTER FUNCTION public.f() OWNER TO portal_api"),
+    ("0044", "CREATE ROLE dba LOGIN IN ROLE mcp_admin"),
+    ("0045", "CREATE ROLE worker LOGIN IN ROLE portal_app"),
+    ("0046", "CREATE ROLE dba LOGIN IN ROLE pg_monitor"),
+    ("0048", "ALTER TABLE public.letters ADD COLUMN s uuid REFERENCES public.mcp_servers (id);"
+     "CREATE INDEX i ON public.letters (s) WHERE s IS NOT NULL"),
+    ("0049", "CREATE INDEX i ON public.letters (body, user_id)"),
+    ("0049", "CREATE INDEX i ON public.letters (user_id DESC, body)"),
+    ("0049", "CREATE UNIQUE INDEX i ON public.letters (user_id, body) WHERE body <> ''"),
+    ("0052", "CREATE SCHEMA extensions; CREATE EXTENSION pg_trgm SCHEMA extensions"),
+]  # fmt: skip
+"""What looks like a fault and is none."""
+
+
+@pytest.mark.parametrize(("number", "fault", "where"), ALSO)
+def test_lint_finds_other_forms_of_its_fault(lint: Lint, number: str, fault: str, where: str) -> None:
+    """A lint knows more than the one form that its page shows."""
+    (stem,) = (stem for stem in RULES if stem.startswith(number))
+    assert where in [each.object for each in lint(STAGE, fault, stem=stem)]
+
+
+@pytest.mark.parametrize(("number", "right"), FINE)
+def test_lint_is_silent_on_what_is_right(lint: Lint, number: str, right: str) -> None:
+    """A finding is worth a reader's time."""
+    (stem,) = (stem for stem in RULES if stem.startswith(number))
+    assert not lint(STAGE, right, stem=stem)
+
+
 @pytest.mark.parametrize("stem", RULES)
 def test_lint_page_says_what_the_lint_says(stem: str) -> None:
     """Fault, level and fix stand in the page as in the SQL file, and each section is there."""

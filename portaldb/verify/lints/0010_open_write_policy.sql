@@ -11,7 +11,8 @@ WHERE
     p.permissive
     AND p.of_applications
     AND p.command <> 'SELECT'
-    -- INSERT has no USING, DELETE no WITH CHECK; the others ask USING of the new row too where there is no WITH CHECK.
+    -- INSERT has no USING, DELETE no WITH CHECK; where UPDATE and ALL have none, USING is asked of
+    -- the new row too.
     AND CASE c.clause
         WHEN 'USING' THEN p.command <> 'INSERT'
         ELSE p.command = 'INSERT' OR p.check_tree IS NOT NULL

@@ -6,7 +6,12 @@ SELECT
     p.name AS object,
     'an arm of OR in ' || arm.clause || ' reads no column of the row' AS detail
 FROM policies AS p
-INNER JOIN nodes AS n ON n.policy = p.oid AND n.kind = 'BOOLEXPR' AND n.fields LIKE '%%:boolop or %%' AND n.level = 0
+INNER JOIN nodes AS n
+    ON
+        n.policy = p.oid
+        AND n.kind = 'BOOLEXPR'
+        AND n.fields LIKE '%%:boolop or %%'
+        AND n.level = 0
 INNER JOIN nodes AS arm
     ON
         arm.policy = n.policy
@@ -18,5 +23,9 @@ WHERE
     AND p.of_applications
     AND NOT EXISTS (
         SELECT FROM nodes AS r
-        WHERE r.policy = arm.policy AND r.clause = arm.clause AND r.place BETWEEN arm.place AND arm.last AND r.col IS NOT NULL
+        WHERE
+            r.policy = arm.policy
+            AND r.clause = arm.clause
+            AND r.place BETWEEN arm.place AND arm.last
+            AND r.col IS NOT NULL
     )

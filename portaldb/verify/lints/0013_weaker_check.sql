@@ -12,5 +12,6 @@ WHERE
     p.permissive
     AND EXISTS (SELECT FROM columns_read AS c WHERE c.policy = p.oid AND c.clause = 'WITH CHECK')
     AND NOT EXISTS (
-        SELECT FROM columns_read AS c WHERE c.policy = p.oid AND c.clause = 'WITH CHECK' AND c.col = u.col
+        SELECT FROM columns_read AS c
+        WHERE c.policy = p.oid AND c.clause = 'WITH CHECK' AND c.col = u.col
     )

@@ -4,7 +4,7 @@
 
 SELECT
     p.name AS object,
-    'it reads ' || string_agg(a.attname, ', ' ORDER BY a.attname) || ', and no index begins with any of them' AS detail
+    'no index begins with ' || string_agg(a.attname, ' or ' ORDER BY a.attname) AS detail
 FROM policies AS p
 INNER JOIN columns_read AS r ON r.policy = p.oid AND r.clause = 'USING'
 INNER JOIN pg_attribute AS a ON a.attrelid = p.relation AND a.attnum = r.col

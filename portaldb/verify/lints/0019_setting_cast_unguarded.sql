@@ -7,7 +7,11 @@ SELECT
     'current_setting is cast without nullif' AS detail
 FROM policies AS p
 INNER JOIN nodes AS n ON n.policy = p.oid
-INNER JOIN pg_proc AS f ON f.oid = n.function AND f.proname = 'current_setting' AND f.pronamespace = 'pg_catalog'::regnamespace
+INNER JOIN pg_proc AS f
+    ON
+        f.oid = n.function
+        AND f.proname = 'current_setting'
+        AND f.pronamespace = 'pg_catalog'::regnamespace
 INNER JOIN nodes AS above
     ON
         above.policy = n.policy

@@ -7,7 +7,11 @@ SELECT
     'it reads the setting ' || said.setting AS detail
 FROM policies AS p
 INNER JOIN nodes AS n ON n.policy = p.oid
-INNER JOIN pg_proc AS f ON f.oid = n.function AND f.proname = 'current_setting' AND f.pronamespace = 'pg_catalog'::regnamespace
+INNER JOIN pg_proc AS f
+    ON
+        f.oid = n.function
+        AND f.proname = 'current_setting'
+        AND f.pronamespace = 'pg_catalog'::regnamespace
 INNER JOIN nodes AS c
     ON
         c.policy = n.policy
@@ -19,7 +23,8 @@ INNER JOIN nodes AS c
 -- A constant is kept as its bytes, the length in the first four.
 CROSS JOIN LATERAL (
     SELECT string_agg(chr(b.byte::integer), '' ORDER BY b.place) AS setting
-    FROM regexp_split_to_table(substring(c.fields FROM '\[ (.*) \]'), ' ') WITH ORDINALITY AS b (byte, place)
+    FROM regexp_split_to_table(substring(c.fields FROM '\[ (.*) \]'), ' ')
+        WITH ORDINALITY AS b (byte, place)
     WHERE b.place > 4
 ) AS said
 WHERE said.setting <> %(setting)s
@@ -30,5 +35,6 @@ SELECT
 FROM policies AS p
 INNER JOIN nodes AS n ON n.policy = p.oid
 INNER JOIN functions AS f ON f.oid = n.function
-CROSS JOIN LATERAL regexp_matches(f.body, 'current_setting\s*\(\s*''([^'']+)''', 'g') AS said (setting)
+CROSS JOIN LATERAL regexp_matches(f.body, 'current_setting\s*\(\s*''([^'']+)''', 'g')
+    AS said (setting)
 WHERE said.setting[1] <> %(setting)s

@@ -9,7 +9,8 @@ SELECT
         ELSE 'current_user'
     END AS detail
 FROM policies AS p
-INNER JOIN nodes AS n ON n.policy = p.oid AND n.kind IN ('OPEXPR', 'DISTINCTEXPR', 'SCALARARRAYOPEXPR')
+INNER JOIN nodes AS n
+    ON n.policy = p.oid AND n.kind IN ('OPEXPR', 'DISTINCTEXPR', 'SCALARARRAYOPEXPR')
 INNER JOIN nodes AS r
     ON
         r.policy = n.policy
@@ -19,5 +20,9 @@ INNER JOIN nodes AS r
         AND substring(r.fields FROM ':op (\d+)') IN ('9', '10', '11', '12')
 WHERE EXISTS (
     SELECT FROM nodes AS c
-    WHERE c.policy = n.policy AND c.clause = n.clause AND c.place BETWEEN n.place AND n.last AND c.col IS NOT NULL
+    WHERE
+        c.policy = n.policy
+        AND c.clause = n.clause
+        AND c.place BETWEEN n.place AND n.last
+        AND c.col IS NOT NULL
 )

@@ -11,4 +11,7 @@ INNER JOIN shows AS s ON s.view = r.oid
 INNER JOIN tables AS t ON t.oid = s.shown AND t.secured
 WHERE
     r.kind = 'v'
-    AND NOT coalesce(r.options && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1', 'security_invoker=yes'], false)
+    AND NOT EXISTS (
+        SELECT FROM pg_options_to_table(r.options) AS o
+        WHERE o.option_name = 'security_invoker' AND o.option_value::boolean
+    )

@@ -6,7 +6,8 @@ SELECT
     f.name AS object,
     CASE
         WHEN e.schema = '$user' THEN '"$user" is another schema for each caller'
-        WHEN n.oid IS NOT NULL THEN coalesce(s.name, 'PUBLIC') || ' may make objects in ' || n.nspname
+        WHEN n.oid IS NOT NULL
+            THEN coalesce(s.name, 'PUBLIC') || ' may make objects in ' || n.nspname
         ELSE 'pg_temp is not its last element, and then it is searched first'
     END AS detail
 FROM functions AS f

@@ -16,5 +16,5 @@ CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) A
 LEFT JOIN services AS s ON s.oid = a.grantee
 WHERE
     p.pronamespace = 'pg_catalog'::regnamespace
-    AND p.proname ~ '^(lo_import|lo_export|pg_read_(binary_)?file|pg_ls_.*dir|pg_stat_file|pg_current_logfile)$'
+    AND p.proname ~ '^(lo_import|lo_export|pg_read_(binary_)?file|pg_ls_.*dir|pg_stat_file)$'
     AND (a.grantee = 0 OR s.oid IS NOT NULL)

@@ -8,4 +8,6 @@ SELECT
 FROM pg_database AS d
 CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
 LEFT JOIN services AS s ON s.oid = a.grantee
-WHERE d.datname = current_database() AND (a.grantee = 0 OR s.oid IS NOT NULL AND a.privilege_type <> 'CONNECT')
+WHERE
+    d.datname = current_database()
+    AND (a.grantee = 0 OR s.oid IS NOT NULL AND a.privilege_type <> 'CONNECT')

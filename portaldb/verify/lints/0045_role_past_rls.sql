@@ -28,7 +28,8 @@ WHERE
 UNION ALL
 SELECT
     s.name,
-    'it reaches ' || r.rolname || ', which has ' || CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'BYPASSRLS' END
+    'it reaches ' || r.rolname || ', which has '
+    || CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'BYPASSRLS' END
 FROM services AS s
 INNER JOIN reach AS e ON e.role = s.oid AND e.reached <> s.oid
 INNER JOIN pg_roles AS r ON r.oid = e.reached

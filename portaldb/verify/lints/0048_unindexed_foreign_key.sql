@@ -19,6 +19,9 @@ WHERE
         WHERE
             i.indrelid = c.conrelid
             AND i.indisvalid
-            AND (i.indpred IS NULL OR i.indpred::text ~ '^\{NULLTEST :arg \{VAR [^{}]*\} :nulltesttype 1 [^{}]*\}$')
+            AND (
+                i.indpred IS NULL
+                OR i.indpred::text ~ '^\{NULLTEST :arg \{VAR [^{}]*\} :nulltesttype 1 [^{}]*\}$'
+            )
             AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
     )

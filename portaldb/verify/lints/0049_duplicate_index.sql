@@ -38,8 +38,8 @@ WITH keys AS (
                 coalesce(o.oprname, '=') = '='
                 AND coalesce(
                     w.predicate ~ (
-                        '^(\{OPEXPR [^{}]*:args \((\{RELABELTYPE :arg )?)?\{VAR [^{}]*:varattno ' || i.indkey[n.n]
-                        || ' [^{}]*\}([^{}]*\})?( \{CONST [^{}]*\}\)[^{}]*\})?$'
+                        '^(\{OPEXPR [^{}]*:args \((\{RELABELTYPE :arg )?)?\{VAR [^{}]*:varattno '
+                        || i.indkey[n.n] || ' [^{}]*\}([^{}]*\})?( \{CONST [^{}]*\}\)[^{}]*\})?$'
                     ), false
                 ) AS fixed
             FROM generate_series(0, i.indnkeyatts - 1) AS n (n)
@@ -52,14 +52,22 @@ SELECT
     a.name || '.' || a.relname AS object,
     'beside ' || b.relname AS detail
 FROM keys AS a
-INNER JOIN keys AS b ON b.indrelid = a.indrelid AND b.relam = a.relam AND b.indexrelid <> a.indexrelid
+INNER JOIN keys AS b
+    ON b.indrelid = a.indrelid AND b.relam = a.relam AND b.indexrelid <> a.indexrelid
 INNER JOIN pg_am AS m ON m.oid = a.relam
 WHERE
     (b.predicate IS NULL OR b.predicate = a.predicate)
-    AND (b.indisunique AND b.predicate IS NOT DISTINCT FROM a.predicate AND a.parts = b.parts OR NOT a.indisunique)
+    -- What a unique index holds, only one that is unique in the same way holds as well.
+    AND (
+        NOT a.indisunique
+        OR b.indisunique AND b.predicate IS NOT DISTINCT FROM a.predicate AND a.parts = b.parts
+    )
     AND CASE
         WHEN a.free = b.free
             -- Two of a kind: the later one is the one too many.
-            THEN a.indisunique <> b.indisunique OR a.predicate IS NOT NULL AND b.predicate IS NULL OR a.indexrelid > b.indexrelid
+            THEN
+                a.indisunique <> b.indisunique
+                OR a.predicate IS NOT NULL AND b.predicate IS NULL
+                OR a.indexrelid > b.indexrelid
         ELSE m.amname = 'btree' AND a.free = b.free[1:cardinality(a.free)]
     END

@@ -1,7 +1,7 @@
 -- What the lints look at, and how their queries are put together: one statement asks them all.
 --
--- In it are only objects that belong to no extension, in the schemas that the access file names (all but the
--- system's where it names none). A lint that does not ask for a part does not pay for it.
+-- In it are only objects that belong to no extension, in the schemas that the access file names, or
+-- all but the system's where it names none. What no lint asks for is not read.
 
 WITH RECURSIVE schemas AS (
     SELECT
@@ -78,7 +78,8 @@ grants AS (
     WHERE a.grantee <> r.owner
 ),
 
--- Roles that services act as: those of the access file but the owner and whoever is meant to bypass row security.
+-- Roles that services act as: those of the access file but the owner and whoever is meant to bypass
+-- row security.
 applications AS (
     SELECT
         r.oid,
@@ -162,20 +163,27 @@ policies AS (
         p.polname || ' on ' || t.name AS name,
         t.oid AS relation,
         t.name AS table_name,
-        CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END
-            AS command,
+        CASE p.polcmd
+            WHEN 'r' THEN 'SELECT'
+            WHEN 'a' THEN 'INSERT'
+            WHEN 'w' THEN 'UPDATE'
+            WHEN 'd' THEN 'DELETE'
+            ELSE 'ALL'
+        END AS command,
         p.polpermissive AS permissive,
         p.polroles AS roles,
-        EXISTS (SELECT FROM applications AS a WHERE p.polroles && ARRAY[0::oid, a.oid]) AS of_applications,
+        EXISTS (
+            SELECT FROM applications AS a WHERE p.polroles && ARRAY[0::oid, a.oid]
+        ) AS of_applications,
         p.polqual::text AS using_tree,
         p.polwithcheck::text AS check_tree
     FROM pg_policy AS p
     INNER JOIN tables AS t ON t.oid = p.polrelid
 ),
 
--- The conditions of the policies as PostgreSQL keeps them, a row for each node of the tree: where it begins and ends,
--- and in how many sub-selects it lies. Their text would have to be guessed at, and pg_get_expr waits for whoever holds
--- the table locked.
+-- The conditions of the policies as PostgreSQL keeps them, a row for each node of the tree: where it
+-- begins and ends, and in how many sub-selects it lies. Their text would have to be guessed at, and
+-- pg_get_expr waits for whoever holds the table locked.
 conditions AS (
     SELECT
         p.oid AS policy,
@@ -197,7 +205,8 @@ braces AS (
         b.place,
         b.part[1] AS kind,
         b.part[2] AS fields,
-        sum(CASE WHEN b.part[1] IS NULL THEN -1 ELSE 1 END) OVER (PARTITION BY c.policy, c.clause ORDER BY b.place)
+        sum(CASE WHEN b.part[1] IS NULL THEN -1 ELSE 1 END)
+            OVER (PARTITION BY c.policy, c.clause ORDER BY b.place)
         + CASE WHEN b.part[1] IS NULL THEN 1 ELSE 0 END AS depth
     FROM conditions AS c
     CROSS JOIN LATERAL regexp_matches(c.tree, '(?<!\\)(?:\{([A-Z]+)([^{}]*)|\})', 'g')
@@ -261,7 +270,9 @@ open_conditions AS (
     FROM conditions AS c
     WHERE
         coalesce(c.tree, '') !~ '^\{CONST [^{}]*:constvalue 1 \[ 0 '
-        AND NOT EXISTS (SELECT FROM columns_read AS r WHERE r.policy = c.policy AND r.clause = c.clause)
+        AND NOT EXISTS (
+            SELECT FROM columns_read AS r WHERE r.policy = c.policy AND r.clause = c.clause
+        )
 ),
 
 -- Which tables a view shows, through other views too.
