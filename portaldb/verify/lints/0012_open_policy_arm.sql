@@ -18,14 +18,4 @@ INNER JOIN nodes AS arm
         AND arm.clause = n.clause
         AND arm.depth = n.depth + 1
         AND arm.place BETWEEN n.place AND n.last
-WHERE
-    p.permissive
-    AND p.of_applications
-    AND NOT EXISTS (
-        SELECT FROM nodes AS r
-        WHERE
-            r.policy = arm.policy
-            AND r.clause = arm.clause
-            AND r.place BETWEEN arm.place AND arm.last
-            AND r.col IS NOT NULL
-    )
+WHERE p.permissive AND p.of_applications AND NOT arm.reads_row

@@ -9,11 +9,4 @@ FROM policies AS p
 INNER JOIN nodes AS n
     ON n.policy = p.oid AND n.clause = 'USING' AND n.kind = 'FUNCEXPR' AND n.level = 0
 INNER JOIN pg_proc AS f ON f.oid = n.function AND f.provolatile <> 'i'
-WHERE NOT EXISTS (
-    SELECT FROM nodes AS r
-    WHERE
-        r.policy = n.policy
-        AND r.clause = n.clause
-        AND r.place BETWEEN n.place AND n.last
-        AND r.col IS NOT NULL
-)
+WHERE NOT n.reads_row

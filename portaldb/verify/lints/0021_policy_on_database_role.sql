@@ -18,11 +18,4 @@ INNER JOIN nodes AS r
         AND r.place BETWEEN n.place AND n.last
         AND r.kind = 'SQLVALUEFUNCTION'
         AND substring(r.fields FROM ':op (\d+)') IN ('9', '10', '11', '12')
-WHERE EXISTS (
-    SELECT FROM nodes AS c
-    WHERE
-        c.policy = n.policy
-        AND c.clause = n.clause
-        AND c.place BETWEEN n.place AND n.last
-        AND c.col IS NOT NULL
-)
+WHERE n.reads_row

@@ -233,7 +233,7 @@ levels AS (
     FROM pairs AS p
 ),
 
-nodes AS MATERIALIZED (
+fields AS (
     SELECT
         v.policy,
         v.clause,
@@ -243,14 +243,28 @@ nodes AS MATERIALIZED (
         v.level,
         v.kind,
         v.fields,
+        substring(v.fields FROM ':(?:funcid|opfuncid) (\d+)')::oid AS function,
         -- The number of a column of the policy's own row; of a sub-select's table it is NULL.
         CASE
             WHEN v.kind = 'VAR' AND substring(v.fields FROM ':varlevelsup (\d+)')::bigint = v.level
                 THEN substring(v.fields FROM ':varattno (-?\d+)')::int2
-        END AS col,
-        substring(v.fields FROM ':(?:funcid|opfuncid) (\d+)')::oid AS function
+        END AS col
     FROM levels AS v
     WHERE v.kind IS NOT NULL
+),
+
+nodes AS MATERIALIZED (
+    SELECT
+        f.*,
+        -- Whether a column of the row is in it, at whatever depth.
+        coalesce(
+            f.last > min(f.place) FILTER (WHERE f.col IS NOT NULL) OVER (
+                PARTITION BY f.policy, f.clause
+                ORDER BY f.place
+                ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+            ), false
+        ) AS reads_row
+    FROM fields AS f
 ),
 
 columns_read AS (
@@ -262,17 +276,24 @@ columns_read AS (
     WHERE n.col IS NOT NULL
 ),
 
+roots AS MATERIALIZED (
+    SELECT
+        n.policy,
+        n.clause,
+        n.reads_row OR n.kind = 'CONST' AND n.fields LIKE '%%:constvalue 1 [ 0 %%' AS holds
+    FROM nodes AS n
+    WHERE n.depth = 1
+),
+
 -- Conditions that say who and not which row; not those that are false.
 open_conditions AS (
     SELECT
-        c.policy,
+        p.oid AS policy,
         c.clause
-    FROM conditions AS c
-    WHERE
-        coalesce(c.tree, '') !~ '^\{CONST [^{}]*:constvalue 1 \[ 0 '
-        AND NOT EXISTS (
-            SELECT FROM columns_read AS r WHERE r.policy = c.policy AND r.clause = c.clause
-        )
+    FROM policies AS p
+    CROSS JOIN (VALUES ('USING'), ('WITH CHECK')) AS c (clause)
+    LEFT JOIN roots AS r ON r.policy = p.oid AND r.clause = c.clause
+    WHERE NOT coalesce(r.holds, false)
 ),
 
 -- Which tables a view shows, through other views too.
