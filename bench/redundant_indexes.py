@@ -104,18 +104,30 @@ def _quiet(line: str, *, passing: bool = False) -> None:
 def fill(connection: Connection, users: int) -> None:
     """Fill the tables and let the server know what is in them."""
     connection.execute("SELECT public.ensure_audit_partitions(1, CURRENT_TIMESTAMP)")
-    for name in ("users", "mcp_servers", "user_server_configs", "user_sessions", "audit_logs"):
-        rows = users if name in ("users", "mcp_servers") else 10 * users
-        connection.execute(_query(name).encode(), {"rows": rows, "each": 10, "skip": 0})
+    for table in ("users", "mcp_servers", "user_server_configs", "user_sessions", "audit_logs"):
+        insert = _rows(connection, table, users if table in ("users", "mcp_servers") else 10 * users, skip=0)
+        connection.execute(insert)
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")
 
 
+def _rows(connection: Connection, table: str, rows: int, *, skip: int) -> sql.Composed:
+    """Make rows once, aside, and return the statement that inserts them."""
+    batch = sql.Identifier("pg_temp", f"{table}_{skip}")
+    made = psycopg.ClientCursor(connection).mogrify(_query(table).encode(), {"rows": rows, "skip": skip})
+    connection.execute(sql.SQL(_query("make")).format(batch=batch, rows=sql.SQL(made)))
+    names = [column.name for column in connection.execute(sql.SQL("TABLE {}").format(batch)).description or ()]
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    return sql.SQL(_query("insert")).format(table=sql.Identifier("public", table), columns=columns, batch=batch)
+
+
 def measure(connection: Connection, batch: int, runs: int) -> Iterator[Cost]:
     """Measure one index after another."""
+    inserts: dict[str, sql.Composed] = {}
     for name in access.read().lints[STEM]:
         schema, table, index = name.split(".")
-        values = {"rows": batch, "each": 10, "skip": 10}
+        if table not in inserts:
+            inserts[table] = _rows(connection, table, batch, skip=10)
         query = sql.SQL(_query("size")).format(
             table=sql.Identifier(schema, table),
             name=sql.Literal(f"{schema}.{table}"),
@@ -126,8 +138,8 @@ def measure(connection: Connection, batch: int, runs: int) -> Iterator[Cost]:
         cost = Cost(index, float(row["bytes"]) / row["rows"], float(row["share"]))
         drop = sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index))
         for turn in range(runs + 1):
-            having, having_wal = _timed(connection, None, table, values)
-            without, without_wal = _timed(connection, drop, table, values)
+            having, having_wal = _timed(connection, None, inserts[table])
+            without, without_wal = _timed(connection, drop, inserts[table])
             if turn:  # the first fills the caches
                 cost.having.append(having)
                 cost.without.append(without)
@@ -136,15 +148,13 @@ def measure(connection: Connection, batch: int, runs: int) -> Iterator[Cost]:
         yield cost
 
 
-def _timed(
-    connection: Connection, drop: sql.Composed | None, table: str, values: dict[str, int]
-) -> tuple[float, float]:
+def _timed(connection: Connection, drop: sql.Composed | None, insert: sql.Composed) -> tuple[float, float]:
     """Insert the rows, with or without the index, undo it; return the seconds and the bytes of log it took."""
     with connection.transaction(force_rollback=True):
         if drop:
             connection.execute(drop)
         before, began = _log(connection), _processor_time(connection)
-        connection.execute(_query(table).encode(), values)
+        connection.execute(insert)
         return _processor_time(connection) - began, _log(connection) - before
 
 

@@ -1,66 +1,63 @@
--- What bench.redundant_indexes fills the tables with, and the rows that each run inserts.
+-- The rows that bench.redundant_indexes fills the tables with, and those that each run inserts.
 
 -- name: users
-INSERT INTO public.users (azure_oid, email, role, is_active)
 SELECT
-    gen_random_uuid()::text,
-    md5(g::text) || '@example.org',
+    gen_random_uuid()::text AS azure_oid,
+    md5(g::text) || '@example.org' AS email,
     CASE
         WHEN g %% 1000 = 0 THEN 'super_admin'
         WHEN g %% 100 = 0 THEN 'team_admin'
         ELSE 'standard_user'
-    END,
-    g %% 20 <> 0
+    END AS role,
+    g %% 20 <> 0 AS is_active
 FROM generate_series(1, %(rows)s) AS g
 
 -- name: mcp_servers
-INSERT INTO public.mcp_servers (name, image, catalog_type)
 SELECT
-    'server-' || gen_random_uuid(),
-    'example/server:1',
-    CASE WHEN g %% 10 = 0 THEN 'predefined' ELSE 'custom' END
+    'server-' || gen_random_uuid() AS name,
+    'example/server:1' AS image,
+    CASE WHEN g %% 10 = 0 THEN 'predefined' ELSE 'custom' END AS catalog_type
 FROM generate_series(1, %(rows)s) AS g
 
 -- name: user_server_configs
-INSERT INTO public.user_server_configs (user_id, server_id, enabled, container_state)
 SELECT
-    u.id,
-    s.id,
-    s.n %% 3 = 0,
-    CASE WHEN s.n %% 6 = 0 THEN 'running' WHEN s.n %% 3 = 0 THEN 'stopped' END
-FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.users) AS u
+    u.id AS user_id,
+    s.id AS server_id,
+    s.n %% 3 = 0 AS enabled,
+    CASE WHEN s.n %% 6 = 0 THEN 'running' WHEN s.n %% 3 = 0 THEN 'stopped' END AS container_state
+FROM (SELECT id FROM public.users ORDER BY md5(id::text) LIMIT %(rows)s / 10) AS u
 CROSS JOIN (
     SELECT
         id,
         row_number() OVER (ORDER BY id) AS n
     FROM public.mcp_servers
     ORDER BY id
-    LIMIT %(each)s OFFSET %(skip)s
+    LIMIT 10 OFFSET %(skip)s
 ) AS s
-WHERE u.n <= %(rows)s / %(each)s
 
 -- name: user_sessions
-INSERT INTO public.user_sessions (user_id, session_token, refresh_token, expires_at, is_active)
 SELECT
-    u.id,
-    encode(sha256(gen_random_uuid()::text::bytea), 'hex'),
-    encode(sha256(gen_random_uuid()::text::bytea), 'hex'),
-    CURRENT_TIMESTAMP + interval '1 day',
-    g.n %% 3 <> 0
-FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.users) AS u
-CROSS JOIN generate_series(1, %(each)s) AS g (n)
-WHERE u.n <= %(rows)s / %(each)s
+    u.id AS user_id,
+    encode(sha256(gen_random_uuid()::text::bytea), 'hex') AS session_token,
+    encode(sha256(gen_random_uuid()::text::bytea), 'hex') AS refresh_token,
+    CURRENT_TIMESTAMP + interval '1 day' AS expires_at,
+    g.n %% 3 <> 0 AS is_active
+FROM (SELECT id FROM public.users ORDER BY md5(id::text) LIMIT %(rows)s / 10) AS u
+CROSS JOIN generate_series(1, 10) AS g (n)
 
 -- name: audit_logs
-INSERT INTO public.audit_logs (user_id, action, resource_type, details)
 SELECT
-    u.id,
-    (ARRAY['login', 'logout', 'server_enabled', 'server_disabled', 'config_updated'])[g.n %% 5 + 1],
-    'server',
-    '{"by": "bench"}'
-FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.users) AS u
-CROSS JOIN generate_series(1, %(each)s) AS g (n)
-WHERE u.n <= %(rows)s / %(each)s
+    u.id AS user_id,
+    (ARRAY['login', 'logout', 'server_enabled', 'config_updated'])[g.n %% 4 + 1] AS action,
+    'server' AS resource_type
+FROM (SELECT id FROM public.users ORDER BY md5(id::text) LIMIT %(rows)s / 10) AS u
+CROSS JOIN generate_series(1, 10) AS g (n)
+
+-- name: make
+CREATE TEMPORARY TABLE {batch} AS {rows}
+
+-- name: insert
+INSERT INTO {table} ({columns}) SELECT {columns} FROM {batch}
 
 -- name: size
 SELECT
