@@ -13,6 +13,7 @@ from conftest import ROOT, MakeDatabase, Portaldb, copy_database, drop_database
 from psycopg import conninfo
 from support import ask, paragraph
 
+from bench.redundant_indexes import Cost
 from portaldb import database
 from portaldb.errors import UsageError
 from portaldb.verify import access, lints, run
@@ -23,6 +24,7 @@ from scripts import reference
 PAGES = ROOT / "docs/verify-lints"
 RULES = {lint.stem: lint for lint in lints.all_lints()}
 NUMBERS = {stem[:4] for stem in RULES}
+COSTS = "0049_duplicate_index"
 SECTIONS = ["The fault", "Why it matters", "The fix", "What it does not see", "Source"]
 
 Lint = Callable[..., list[LintFinding]]
@@ -206,7 +208,8 @@ def test_lint_page_says_what_the_lint_says(stem: str) -> None:
     assert text.startswith(f"# {stem}: {RULES[stem].level}\n")
     assert " ".join(RULES[stem].fault.split()) in words
     assert " ".join(RULES[stem].fix.split()) in words
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
     assert not [
         number for number in re.findall(r"\b0(?!000)\d{3}\b", text.split("## Source")[0]) if number not in NUMBERS
     ]
@@ -216,6 +219,8 @@ def test_each_stem_has_its_query_its_page_and_its_line_in_the_index() -> None:
     """One thing, one stem: numbers run without a gap, and no page is left over."""
     assert [int(stem[:4]) for stem in RULES] == list(range(1, len(RULES) + 1))
     assert {path.stem for path in PAGES.glob("[0-9]*.md")} == set(RULES)
+    for path in ("README.md", "docs/verify.md", "CHANGELOG.md"):
+        assert re.search(rf"\b{len(RULES)} (catalog )?lints", (ROOT / path).read_text(encoding="utf-8")), path
     index = (PAGES / "README.md").read_text(encoding="utf-8")
     assert index == reference.lints_page(index), "stale: run `python scripts/reference.py`"
 
@@ -244,6 +249,21 @@ def test_lint_exceptions_have_reasons() -> None:
         assert stem in RULES
         for name, reason in objects.items():
             assert len(reason if isinstance(reason, str) else reason["reason"]) > 30, name
+
+
+def test_redundant_indexes_are_accepted_with_their_measured_cost() -> None:
+    """The figures of each reason are those of the page, as the benchmark wrote them."""
+    measured = re.findall(r"^\| `(\w+)` \| ([\d.]+ MB) \| \d+ % \| \*\*(\S+ %)\*\*", page(COSTS), re.MULTILINE)
+    accepted = {name.split(".")[2]: each.reason for name, each in access.read().lints[COSTS].items()}
+    assert set(accepted) == {index for index, _, _ in measured}
+    for index, size, cost in measured:
+        assert f"{size} a million rows, {cost} on an INSERT" in accepted[index], index
+
+
+def test_redundant_index_is_told_by_medians() -> None:
+    """One slow run moves the spread and not the cost."""
+    line = Cost("i", 10.04, 0.1, having=[1.1, 1.1, 9.0], without=[1.0, 1.0, 1.0], wal=[60.0]).line()
+    assert line == "| `i` | 10.0 MB | 10 % | **+10.0 %** | +10 to +800 % | +60 B |"
 
 
 def test_lints_wait_for_nobody(make_database: MakeDatabase) -> None:
