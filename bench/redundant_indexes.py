@@ -59,8 +59,8 @@ class Cost:
 
 @click.command()
 @click.option("--users", default=100_000, show_default=True, help="Users; of the rest there are ten times as many.")
-@click.option("--batch", default=20_000, show_default=True, help="Rows of an INSERT that is timed.")
-@click.option("--runs", default=9, show_default=True, help="Runs of each side.")
+@click.option("--batch", default=10_000, show_default=True, help="Rows of an INSERT that is timed.")
+@click.option("--runs", default=7, show_default=True, help="Runs of each side.")
 @click.option(
     "--write", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PAGE", help="Put it there."
 )
@@ -122,20 +122,12 @@ def _rows(connection: Connection, table: str, rows: int, *, skip: int) -> sql.Co
 
 
 def measure(connection: Connection, batch: int, runs: int) -> Iterator[Cost]:
-    """Measure one index after another."""
-    inserts: dict[str, sql.Composed] = {}
-    for name in access.read().lints[STEM]:
-        schema, table, index = name.split(".")
-        if table not in inserts:
-            inserts[table] = _rows(connection, table, batch, skip=10)
-        query = sql.SQL(_query("size")).format(
-            table=sql.Identifier(schema, table),
-            name=sql.Literal(f"{schema}.{table}"),
-            index=sql.Literal(f"{schema}.{index}"),
-        )
-        row = connection.execute(query).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate has one row
-        cost = Cost(index, float(row["bytes"]) / row["rows"], float(row["share"]))
+    """Measure one index after another; the sizes of all before anything is inserted and undone."""
+    indexes = [name.split(".") for name in access.read().lints[STEM]]
+    sizes = [_size(connection, *names) for names in indexes]
+    inserts = {table: _rows(connection, table, batch, skip=10) for table in {table for _, table, _ in indexes}}
+    for (schema, table, index), (megabytes, share) in zip(indexes, sizes, strict=True):
+        cost = Cost(index, megabytes, share)
         drop = sql.SQL("DROP INDEX {}").format(sql.Identifier(schema, index))
         for turn in range(runs + 1):
             having, having_wal = _timed(connection, None, inserts[table])
@@ -146,6 +138,18 @@ def measure(connection: Connection, batch: int, runs: int) -> Iterator[Cost]:
                 cost.wal.append((having_wal - without_wal) / batch)
             connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(schema, table)))
         yield cost
+
+
+def _size(connection: Connection, schema: str, table: str, index: str) -> tuple[float, float]:
+    """Return an index's megabytes for a million rows, and its share of the table's indexes."""
+    query = sql.SQL(_query("size")).format(
+        table=sql.Identifier(schema, table),
+        name=sql.Literal(f"{schema}.{table}"),
+        index=sql.Literal(f"{schema}.{index}"),
+    )
+    row = connection.execute(query).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return float(row["bytes"]) / row["rows"], float(row["share"])
 
 
 def _timed(connection: Connection, drop: sql.Composed | None, insert: sql.Composed) -> tuple[float, float]:
