@@ -58,6 +58,14 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class AcceptedLint:
+    """Why a lint's finding is let pass; an optional one need not be found."""
+
+    reason: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
 class Relation:
     """A relation's synthetic rows and who reaches which of them; `right` is 'refused', 'none', 'all' or scopes."""
 
@@ -120,6 +128,8 @@ class Access:
     """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
     calls: dict[str, list[Any]]
     """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
+    lints: dict[str, dict[str, AcceptedLint]]
+    """What is accepted of each lint, by its stem and the object that it names."""
     tests: Path | None = None
     """The folder of the pgTAP files that `settings.tests` names, beside the access file."""
     trials: tuple[Statement, ...] = ()
@@ -282,6 +292,12 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         ),
         survivors=found.get("survivors", {}),
         setup=path.parent / settings["setup"] if "setup" in settings else None,
+        lints={
+            stem: {
+                name: AcceptedLint(**({"reason": why} if isinstance(why, str) else why)) for name, why in each.items()
+            }
+            for stem, each in found.get("lints", {}).items()
+        },
     )
 
 

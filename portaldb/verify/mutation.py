@@ -5,7 +5,6 @@ change touches is tried first, then the catalog is read, then all the rest is tr
 everything.
 """
 
-import importlib
 import re
 import time
 from collections import deque
@@ -21,12 +20,12 @@ from portaldb import database
 from portaldb.database import Connection, query
 from portaldb.report import console
 from portaldb.source import Migration
-from portaldb.verify import coverage, found, mutants, run, tell, trial, trials
+from portaldb.verify import coverage, found, lints, mutants, run, tell, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.cells import REFUSED, Cell
 from portaldb.verify.labels import Labels
 from portaldb.verify.mutants import Change
-from portaldb.verify.outcome import LintFinding, Mutant, Outcome
+from portaldb.verify.outcome import Mutant, Outcome
 from portaldb.verify.trial import Result
 
 CHUNK = 200
@@ -305,19 +304,9 @@ def _catalog_checks(suite: _Suite, *, trials_too: bool) -> Iterator[list[Result]
     yield [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
     yield [
         Result(Cell("everyone", finding.object, finding.lint.stem, "as meant", what="catalog"), "found", finding.detail)
-        for finding in _lint(suite.connection, suite.access)
+        for finding in lints.run(suite.connection, suite.access)
         if not finding.ok
     ]
-
-
-def _lint(connection: Connection, access: Access) -> list[LintFinding]:
-    """Run the catalog lints, where this release has them."""
-    try:
-        lints = importlib.import_module("portaldb.verify.lints")
-    except ModuleNotFoundError:
-        return []
-    findings: list[LintFinding] = lints.run(connection, access)
-    return findings
 
 
 _PAST_POLICIES = ("pg_read_all_data", "pg_write_all_data")

@@ -50,8 +50,9 @@ def _lints(outcome: Outcome) -> Iterator[Text]:
         (finding for finding in outcome.lints if not finding.ok), key=lambda finding: finding.lint.level != "error"
     )
     for finding in found[:SHOWN]:
-        yield Text(f"✗ {finding.lint.level} {finding.lint.stem}: {finding.object}: {finding.detail}", style="red")
-        yield Text(f"    {finding.lint.fix} {finding.lint.page}", style="dim")
+        yield Text(f"✗ {finding.lint.level} {finding.lint.stem}: {finding.object}: {finding.detail}.", style="red")
+        told = f"    {finding.lint.fault}\n    → {finding.lint.fix}\n    {finding.lint.page}"
+        yield Text(told, style="dim")
     yield from _more(len(found))
 
 

@@ -16,7 +16,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError, UsageError
 from portaldb.source import Migration
-from portaldb.verify import attack, cells, coverage, forms, found, trial, trials
+from portaldb.verify import attack, cells, coverage, forms, found, lints, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -83,7 +83,7 @@ def _require_roles_alone(target: str, name: str) -> None:
 
 
 def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcome:
-    """Try every cell in one transaction, which is rolled back.
+    """Try every cell and ask the catalog every lint in one transaction, which is rolled back.
 
     Raises RefusedError on a standby, RightsError for a login that cannot act as everyone.
     """
@@ -95,9 +95,11 @@ def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcom
         with inside(connection):
             access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)
+            findings = lints.run(connection, access)
         results += [] if live else attack.sessions(connection, url, access)
     where = database.describe(url) if live else "a throwaway database"
-    return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
+    seconds = time.monotonic() - began
+    return Outcome(where, live, access, labels, results, seconds, version, findings, lints.all_lints())
 
 
 @contextmanager
@@ -121,6 +123,7 @@ _SETTINGS = (
     ("search_path", "pg_catalog, pg_temp"),
     ("client_min_messages", "error"),
     ("row_security", "on"),
+    ("jit", "off"),
 )
 
 

@@ -31,6 +31,7 @@ CREATE TABLE notes.notes (
     public boolean NOT NULL DEFAULT false,
     body   text
 );
+CREATE INDEX notes_tenant ON notes.notes (tenant);
 ALTER TABLE notes.notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.notes FORCE ROW LEVEL SECURITY;
 CREATE POLICY notes_owner ON notes.notes TO notes_owner USING (true);

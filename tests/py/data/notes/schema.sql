@@ -11,10 +11,11 @@ CREATE TABLE notes.notes (
 
     CONSTRAINT short_body CHECK (length(body) < 1000)
 );
+CREATE INDEX notes_tenant ON notes.notes (tenant);
 ALTER TABLE notes.notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.notes FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT (id, tenant, body), UPDATE (body), DELETE ON notes.notes TO portal_app;
 
 CREATE POLICY notes_own ON notes.notes
     TO portal_app
-    USING (tenant = nullif(current_setting('notes.tenant', true), '')::integer);
+    USING (tenant = (SELECT nullif(current_setting('notes.tenant', true), '')::integer));
