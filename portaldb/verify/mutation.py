@@ -218,7 +218,8 @@ def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
 
 def _require_green(suite: _Suite) -> None:
     """A weakening is noticed only by what is as meant without it."""
-    red = next((result for result in suite.results([*suite.cells, *suite.shown]) if not result.ok), None)
+    everything = [suite.results([*suite.cells, *suite.shown]), *_catalog_checks(suite, trials_too=True)]
+    red = next((result for results in everything for result in results if not result.ok), None)
     if red:
         said = tell.sentence(_outcome(suite), red)
         raise FindingsError(f"Nothing was mutated: before any change, on a database made anew: {said}")

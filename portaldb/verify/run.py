@@ -158,6 +158,7 @@ def matrix(
         access,
         [
             *coverage.check(access, catalog),
+            *coverage.seen(access, catalog),
             *trials.coverage(catalog),
             *results,
             *forms.undeclared(access, catalog, results, only),
