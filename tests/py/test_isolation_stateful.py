@@ -4,16 +4,18 @@ The rules are those of model.py. What is chosen at random is chosen by Hypothesi
 `pytest --seed N` finds the same history again, in its shortest form.
 """
 
+import itertools
 import json
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from conftest import ROOT, MakeDatabase
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -28,7 +30,7 @@ from hypothesis.stateful import (
 )
 from model import ROLES, Config, Membership, Portal, Server, Session, Team, User
 
-USERS, SERVERS, TEAMS = 6, 6, 3
+USERS, SERVERS, TEAMS = 5, 5, 3
 """How many there are at most."""
 
 Connection = psycopg.Connection[Any]
@@ -287,10 +289,11 @@ class Isolation(RuleBasedStateMachine):
         self.turn += 1
         portal = self.portal
         stranger = str(uuid.uuid5(uuid.NAMESPACE_OID, "nobody knows me"))
-        actors: dict[str, str | None] = {"": None, stranger: stranger, **{user: user for user in portal.users}}
+        actors: dict[str, str | None] = {user: user for user in portal.users}
+        actors |= {"": None} if self.turn % 2 else {stranger: stranger}
         tries = {actor: list(self.tries(me)) for actor, me in actors.items()}
-        statements = json.dumps({actor: [statement for statement, _ in each] for actor, each in tries.items()})
-        row = self.connection.execute(_OBSERVE, (list(actors), statements)).fetchone()
+        asked = json.dumps({actor: [tried for tried, _ in each] for actor, each in tries.items()})
+        row = self.connection.execute(_OBSERVE, [asked]).fetchone()
         assert row is not None
         for actor, me in actors.items():
             found = row[0][actor]
@@ -304,27 +307,29 @@ class Isolation(RuleBasedStateMachine):
             }
             removed = {table: there[table] - rows for table, rows in _sets(found["left"]).items()}
             self.compare(f"{who} deletes", removed, portal.deletes(me))
-            for (statement, meant), state in zip(tries[actor], found["tries"], strict=True):
+            for (tried, meant), state in zip(tries[actor], found["tries"], strict=True):
                 wanted = "allowed" if meant else REFUSED
-                assert state == wanted, f"{who}: {self.names.tell(statement)} is {state}, the model says {wanted}"
+                assert state == wanted, (
+                    f"{who} inserts {self.names.tell(tried)}: {state} in PostgreSQL, the model says {wanted}"
+                )
 
-    def tries(self, me: str | None) -> Iterator[tuple[str, bool]]:
+    def tries(self, me: str | None) -> Iterator[tuple[tuple[str | None, ...], bool]]:
         """Give INSERTs and whether each is meant to be let through: others' names, each in its turn."""
         portal = self.portal
         users, servers = list(portal.users), list(portal.servers)
         other = users[self.turn % len(users)] if users else None
-        for maker, custom in ((me, True), (other, True), (me, False)):
+        for maker, custom in ((me, True), (other, True) if self.turn % 2 else (me, False)):
             kind = "custom" if custom else "predefined"
-            yield _text(_ADD_SERVER, uuid.uuid4(), kind, maker), portal.may_add_server(me, maker, custom=custom)
+            yield ("mcp_servers", kind, maker), portal.may_add_server(me, maker, custom=custom)
         if other is None:
             return
-        yield _text(_OPEN_SESSION, other), portal.may_open_session(me, other)
+        yield ("user_sessions", other), portal.may_open_session(me, other)
         for place, user in enumerate((me or other, other)):
             if not servers or user not in portal.users:
                 continue
             server = servers[(self.turn // len(users) + place) % len(servers)]
             if all((each.user, each.server) != (user, server) for each in portal.configs.values()):
-                yield _text(_CONFIGURE, user, server, True), portal.may_configure(me, user, server)
+                yield ("user_server_configs", user, server), portal.may_configure(me, user, server)
 
     def compare(self, what: str, found: dict[str, set[Any]], meant: dict[str, Any]) -> None:
         """Fail where the two differ, naming the rows."""
@@ -400,11 +405,7 @@ _OPEN_SESSION = (
     "INSERT INTO public.user_sessions (user_id, session_token, expires_at) "
     "VALUES (%s, public.uuid_generate_v4(), 'infinity')"
 )
-_OBSERVE = "SELECT observe.all(%s, %s)"
-
-
-def _text(statement: str, *values: object) -> str:
-    return statement % tuple("NULL" if value is None else f"'{value}'" for value in values)
+_OBSERVE = "SELECT observe.all(%s)"
 
 
 def _sets(found: dict[str, list[Any]]) -> dict[str, set[Any]]:
@@ -421,32 +422,34 @@ def machine(make_database: MakeDatabase) -> Iterator[type[Isolation]]:
         yield type("Machine", (Isolation,), {"connection": connection, "may_narrow": narrowing == (True,)})
 
 
-@pytest.mark.parametrize(("histories", "steps"), [(100, 50), pytest.param(2000, 100, marks=pytest.mark.soak)])
-def test_isolation_agrees_with_the_model(
-    machine: type[Isolation], histories: int, steps: int, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("steps", [5_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_isolation_agrees_with_the_model(machine: type[Isolation], steps: int, seed: int) -> None:
     """After every step of random histories, what everyone reads and writes is what the model says."""
-    explore(machine, request.config.getoption("--seed"), histories, steps)
-    assert machine.steps >= histories * steps
+    # Hypothesis cuts some histories short, so how many there must be is not known before.
+    for batch in itertools.count(seed):
+        if machine.steps >= steps:
+            break
+        explore(machine, batch, 40)
 
 
-def explore(machine: type[Isolation], chosen: int, histories: int, steps: int, *phases: Phase) -> None:
-    """Run histories with a seed, and tell it with what was found."""
+def explore(machine: type[Isolation], seed: int, histories: int, *phases: Phase) -> None:
+    """Run histories of fifty steps with a seed, and tell it with what was found."""
     try:
         run_state_machine_as_test(
-            seed(chosen)(machine),
+            hypothesis.seed(seed)(machine),
             settings=settings(
                 max_examples=histories,
-                stateful_step_count=steps,
+                stateful_step_count=50,
                 phases=phases or (Phase.generate, Phase.shrink),
                 deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),
+                report_multiple_bugs=False,
                 print_blob=False,
             ),
         )
     except BaseException as error:
-        error.add_note(f"The same histories again: pytest --seed {chosen}")
+        error.add_note(f"The same histories again: pytest --seed {seed}")
         raise
 
 
@@ -468,11 +471,8 @@ WEAKER = {
 
 
 @pytest.mark.parametrize("planted", WEAKER.values(), ids=WEAKER)
-def test_isolation_machine_finds_a_weakening(
-    machine: type[Isolation], planted: str, request: pytest.FixtureRequest
-) -> None:
+def test_isolation_machine_finds_a_weakening(machine: type[Isolation], planted: str, seed: int) -> None:
     """The test above can fail: within a thousand steps each planted weakening is found."""
     machine.planted = planted
-    with pytest.raises((AssertionError, BaseExceptionGroup)):
-        explore(machine, request.config.getoption("--seed"), 20, 50, Phase.generate)
-    assert machine.steps <= 1000
+    with pytest.raises(AssertionError):
+        explore(machine, seed, 20, Phase.generate)

@@ -21,13 +21,13 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION observe.actor(p_actor text, p_tries text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION observe.actor(p_actor text, p_tries jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_reads   jsonb;
     v_updates jsonb;
     v_deletes jsonb;
     v_states  text[] := '{}';
-    v_try     text;
+    v_try     jsonb;
 BEGIN
     BEGIN
         PERFORM observe.become(p_actor);
@@ -79,11 +79,21 @@ BEGIN
             NULL;
     END;
 
-    FOREACH v_try IN ARRAY p_tries
+    FOR v_try IN SELECT jsonb_array_elements(p_tries)
     LOOP
         BEGIN
             PERFORM observe.become(p_actor);
-            EXECUTE v_try;
+            CASE v_try ->> 0
+                WHEN 'mcp_servers' THEN
+                    INSERT INTO public.mcp_servers (name, image, catalog_type, created_by)
+                    VALUES ('tried', 'x', v_try ->> 1, (v_try ->> 2)::uuid);
+                WHEN 'user_server_configs' THEN
+                    INSERT INTO public.user_server_configs (user_id, server_id)
+                    VALUES ((v_try ->> 1)::uuid, (v_try ->> 2)::uuid);
+                WHEN 'user_sessions' THEN
+                    INSERT INTO public.user_sessions (user_id, session_token, expires_at)
+                    VALUES ((v_try ->> 1)::uuid, 'tried', 'infinity');
+            END CASE;
             RAISE SQLSTATE 'PV001';
         EXCEPTION
             WHEN SQLSTATE 'PV001' THEN
@@ -97,9 +107,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION observe.all(p_actors text[], p_tries jsonb) RETURNS jsonb LANGUAGE sql AS $$
-SELECT jsonb_object_agg(
-    a.actor, observe.actor(a.actor, ARRAY(SELECT jsonb_array_elements_text(p_tries -> a.actor)))
-)
-FROM unnest(p_actors) AS a (actor)
+CREATE FUNCTION observe.all(p_tries jsonb) RETURNS jsonb LANGUAGE sql AS $$
+SELECT jsonb_object_agg(actor, observe.actor(actor, tries)) FROM jsonb_each(p_tries) AS each (actor, tries)
 $$
