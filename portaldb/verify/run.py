@@ -4,7 +4,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import sql
@@ -22,6 +22,9 @@ from portaldb.verify.trial import Result
 LOCK_TIMEOUT = "100ms"
 """How long a trial waits for a lock; on a running database nobody waits longer behind one."""
 
+MADE_BY = "A throwaway database of portaldb verify."
+"""The comment by which a database that a killed run left behind is known."""
+
 
 @contextmanager
 def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None]) -> Iterator[str]:
@@ -33,16 +36,36 @@ def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None])
     target = database.with_database(url, name)
     with database.connect(database.with_database(url, "postgres"), name="portaldb verify") as server:
         _require_roles_alone(target, name)
+        _drop_left_behind(server, say)
         # Ended by its parent (a CI that gives up), it cleans up as after Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
+            _make(server, name)
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
             say(f"a throwaway database from {len(migrations)} migrations")
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
-            server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+            # A server that is gone has been told already; the next run drops what is left.
+            with suppress(psycopg.OperationalError):
+                server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+
+
+def _make(server: Connection, name: str) -> None:
+    """Make the database, under a lock that goes with this process, and marked as ours."""
+    server.execute(query("verify", "claim"), {"name": name})
+    for statement in ("create", "mark"):
+        parts = {"database": sql.Identifier(name), "comment": sql.Literal(MADE_BY)}
+        server.execute(sql.SQL(query("verify", statement)).format(**parts))
+
+
+def _drop_left_behind(server: Connection, say: Callable[[str], None]) -> None:
+    """Drop what runs that were killed have left: marked as ours, claimed by no process, and with nobody in it."""
+    for row in server.execute(query("verify", "left_behind"), {"comment": MADE_BY}).fetchall():
+        with suppress(psycopg.errors.ObjectInUse):
+            server.execute(sql.SQL(query("verify", "drop_left_behind")).format(database=sql.Identifier(row["name"])))
+            say(f"dropped {row['name']}, which a run that was killed had left behind")
 
 
 def _quiet(line: str, *, passing: bool = False) -> None:
