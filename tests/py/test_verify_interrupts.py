@@ -9,8 +9,8 @@ from portaldb.cluster import Cluster
 from portaldb.verify import run
 
 THROWAWAYS = "SELECT datname::text FROM pg_database WHERE datname ~ '^portaldb_verify' ORDER BY 1"
-UNDER_WAY = "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^portaldb_verify' AND state = 'active'"
 THERE = "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^portaldb_verify'"
+UNDER_WAY = f"{THERE} AND application_name = 'portaldb verify' AND state = 'active'"
 
 
 def left_behind(server: str) -> str:
