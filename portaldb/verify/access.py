@@ -27,6 +27,10 @@ class Actor:
     role: str
     tenant: str | None
     title: str
+    before: str = ""
+    """What puts the database into the state that this actor is about; run as superuser, and undone."""
+    when: str = ""
+    """Asked of a running database, where `before` is not run: whether it is in that state."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,15 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
     settings = found.get("settings", {})
     schema = settings.get("schema", "public")
     actors = tuple(
-        Actor(name, each["role"], each.get("tenant"), each.get("title", name)) for name, each in found["actors"].items()
+        Actor(
+            name,
+            each["role"],
+            each.get("tenant"),
+            each.get("title", name),
+            before=each.get("before", ""),
+            when=each.get("when", ""),
+        )
+        for name, each in found["actors"].items()
     )
     groups = {"everyone": [actor.name for actor in actors], **found.get("groups", {})}
     groups |= {actor.name: [actor.name] for actor in actors}

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
@@ -92,6 +93,7 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
     with database.connect(url, name="portaldb verify") as connection:
         version = require(connection, access)
         with inside(connection, live=live):
+            access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)
     where = database.describe(url) if live else "a throwaway database"
     return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
@@ -160,6 +162,27 @@ def matrix(
     return in_order(access, [*coverage.check(access, catalog), *trial.run(connection, derived, access.setting)])
 
 
+def of_this_state(connection: Connection, access: Access) -> Access:
+    """Leave out the actors that are about another state than this running database is in."""
+    there = []
+    for actor in access.actors:
+        row = connection.execute(actor.when.encode()).fetchone() if actor.when else {"": True}
+        if row and all(row.values()):
+            there.append(actor)
+    return replace(access, actors=tuple(there))
+
+
+def into_state(access: Access, derived: list[cells.Cell], *, live: bool) -> list[cells.Cell]:
+    """Let each trial of an actor that needs a state begin by putting the database into it."""
+    before = {actor.name: actor.before for actor in access.actors if actor.before and not live}
+    return [
+        replace(cell, trial=replace(cell.trial, before=(before[cell.actor], *cell.trial.before)))
+        if cell.trial and cell.actor in before
+        else cell
+        for cell in derived
+    ]
+
+
 def in_order(access: Access, results: list[Result]) -> list[Result]:
     """Sort results as the access file names their relations: a table comes before the views over it."""
     places = {name: place for place, name in enumerate([*access.relations, *access.functions])}
@@ -173,4 +196,5 @@ def prepare(
     trial.insert_rows(connection, access, labels, live=live)
     trial.make_tools(connection, access, live=live)
     catalog = found.look(connection, access, labels)
-    return catalog, cells.derive(access, catalog, labels, live=live, only=only)
+    derived = cells.derive(access, catalog, labels, live=live, only=only)
+    return catalog, into_state(access, derived, live=live)
