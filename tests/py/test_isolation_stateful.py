@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 from model import ROLES, Config, Membership, Portal, Server, Session, Team, User
 
-USERS, SERVERS, TEAMS = 5, 5, 3
+USERS, SERVERS, TEAMS = 4, 5, 3
 """How many there are at most."""
 
 Connection = psycopg.Connection[Any]

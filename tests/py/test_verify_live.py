@@ -267,7 +267,14 @@ def test_verify_live_gives_way_to_a_lock(busy: Busy, portaldb: Portaldb) -> None
 
 # Ended midway --------------------------------------------------------------------------------------------
 
-UNDER_WAY = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{OURS}' AND xact_start IS NOT NULL"
+UNDER_WAY = f"""
+SELECT count(*)
+FROM pg_locks
+WHERE
+    mode = 'RowExclusiveLock'
+    AND relation = 'public.users'::regclass
+    AND pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = '{OURS}')
+"""
 LEFT = "SELECT (SELECT count(*) FROM public.users), (SELECT count(*) FROM pg_proc WHERE proname = 'portaldb_try')"
 
 
