@@ -207,18 +207,21 @@ DECLARE
     v_step   text;
     v_found  text;
     v_count  bigint;
+    v_ready  boolean;
     v_answer jsonb;
     v_all    jsonb[] := '{}';
 BEGIN
     FOR v_trial IN SELECT jsonb_array_elements(p_trials)
     LOOP
         v_found := NULL;
+        v_ready := false;
         -- A block with a handler is a savepoint: whatever the statement did is undone at its end.
         BEGIN
             FOR v_step IN SELECT jsonb_array_elements_text(v_trial -> 'before')
             LOOP
                 EXECUTE v_step;
             END LOOP;
+            v_ready := true;
             PERFORM set_config(p_setting, coalesce(v_trial ->> 'context', ''), true);
             IF v_trial ? 'session' THEN
                 PERFORM set_config('session_authorization', v_trial ->> 'session', true);
@@ -246,7 +249,10 @@ BEGIN
             WHEN SQLSTATE 'PV001' THEN
                 v_answer := sqlerrm::jsonb;
             WHEN OTHERS THEN
-                v_answer := jsonb_build_object('state', sqlstate, 'said', sqlerrm);
+                v_answer := jsonb_build_object(
+                    -- What went wrong before the trial is no answer to it.
+                    'state', CASE WHEN v_ready THEN sqlstate ELSE 'PV003' END, 'said', sqlerrm
+                );
         END;
         v_all := v_all || v_answer;
     END LOOP;
@@ -256,6 +262,16 @@ $$
 
 -- name: run
 SELECT pg_temp.portaldb_try(%(trials)s::jsonb, %(setting)s) AS answers
+
+-- name: savepoint
+SAVEPOINT portaldb_verify
+
+-- name: become
+SELECT set_config({setting}, {context}, true), set_config('role', {role}, true)
+
+-- name: become_oneself
+ROLLBACK TO SAVEPOINT portaldb_verify;
+RELEASE SAVEPOINT portaldb_verify
 
 -- The statements that are tried. WHERE false runs through the rights and reaches no row.
 
@@ -295,6 +311,9 @@ DELETE FROM {relation} WHERE {column} = any({keys})
 -- name: truncate
 TRUNCATE {relation}
 
+-- name: maintain
+REINDEX TABLE {relation}
+
 -- name: references
 CREATE TABLE portaldb_verify.refers (c {type} REFERENCES {relation} ({column}))
 
@@ -316,3 +335,11 @@ SELECT
     wanted.n,
     has_function_privilege(wanted.role, wanted.oid::oid, 'EXECUTE') AS has
 FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8)
+
+-- name: sequence_privileges
+SELECT
+    wanted.n,
+    has_sequence_privilege(wanted.role, wanted.oid::oid, wanted.privilege)
+    -- USAGE and UPDATE both allow nextval.
+    OR (wanted.privilege = 'USAGE' AND has_sequence_privilege(wanted.role, wanted.oid::oid, 'UPDATE')) AS has
+FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8, privilege text)

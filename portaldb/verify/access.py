@@ -63,6 +63,12 @@ class Relation:
         """Return an actor's right to a command."""
         return self.rights.get(command, {}).get(actor.name, "refused")
 
+    def scoped(self, right: str) -> list[str]:
+        """Return the columns by which a right tells rows apart: whoever writes one may give a row away."""
+        if right in ("refused", "none", "all"):
+            return []
+        return sorted({name for scope in right.split("+") for each in self.scopes[scope.strip()] for name in each})
+
     def allows_column(self, command: str, role: str, column: str) -> bool:
         """Say whether a role that has the command has it for this column."""
         named = self.columns.get(role, {}).get(command)
@@ -86,6 +92,12 @@ class Access:
     functions: dict[str, list[str]]
     definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
+    oracles: dict[str, dict[str, str]]
+    """What keys tell of others' rows, by the relation that is written and the key's name, with the reason."""
+    notifies: dict[str, str]
+    """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
+    calls: dict[str, list[Any]]
+    """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -214,6 +226,9 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
         definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
+        oracles={qualified(name): each for name, each in found.get("oracles", {}).items()},
+        notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
+        calls={qualified(name): each for name, each in found.get("calls", {}).items()},
     )
 
 
@@ -257,7 +272,21 @@ def _check(access: Access) -> None:
             raise UsageError(
                 f"the access file {access.path.name} has an actor {actor.name} of an unknown role or tenant."
             )
+    _check_names(access)
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", access.setting):
         raise UsageError(
             f"the context's setting has a dot in its name, as app.current_user_id has: {access.setting!r}."
+        )
+
+
+def _check_names(access: Access) -> None:
+    for name, arguments in access.calls.items():
+        taken = name.partition("(")[2].removesuffix(")")
+        if len(arguments) != (taken.count(",") + 1 if taken else 0):
+            raise UsageError(f"the access file {access.path.name} calls {name} with {len(arguments)} arguments.")
+    unknown = {*access.oracles} - {*access.relations} | {*access.calls, *access.notifies} - {*access.functions}
+    if unknown:
+        raise UsageError(
+            f"the access file {access.path.name} has no entry for {', '.join(sorted(unknown))}, which [oracles], "
+            "[calls] or [notifies] names."
         )

@@ -32,6 +32,8 @@ class Trial:
     fetch: bool = False
     row_security: str = ""
     session: str = ""
+    copy: bool = False
+    """Whether it is a COPY from or to the client, which no function of the server can run."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the form that the server's function takes."""
@@ -51,7 +53,8 @@ class Question:
     oid: int
     privilege: str
     column: str | None = None
-    of_function: bool = False
+    kind: str = ""
+    """'f' for a function, 'S' for a sequence, empty for a table or view."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Cell:
     """Whether a violated constraint counts as reached: the owner's blind writes meet foreign keys."""
     only: str = ""
     """The one row that an INSERT tries, in words."""
+    means: dict[str, str | frozenset[str]] = field(default_factory=dict, compare=False, hash=False)
+    """What an SQLSTATE, or its class, stands for where it is not what it is for other cells."""
+    at_most: bool = False
+    """Whether to reach fewer rows is as meant, too."""
 
 
 def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only: str | None = None) -> list[Cell]:
@@ -79,7 +86,7 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
 
     On a running database (`live`) without those that need a strong lock or unbounded writes.
     """
-    maker = _Maker(access, catalog, labels, live)
+    maker = Maker(access, catalog, labels, live)
     derived = [
         cell
         for found in catalog.relations
@@ -93,13 +100,16 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
 
 
 @dataclass(frozen=True)
-class _Maker:
+class Maker:
+    """Makes cells of relations, functions and roles from the catalog and the access file."""
+
     access: Access
     catalog: Catalog
     labels: Labels
     live: bool
 
     def relation(self, found: Found, entry: Relation) -> Iterator[Cell]:
+        """Yield what every role and every actor may do with a relation."""
         for role in self.access.roles:
             actors = [actor for actor in self.access.actors if actor.role == role]
             if not actors:
@@ -150,7 +160,7 @@ class _Maker:
                 yield Cell(role, found.full, command, expected, trial=Trial(role, statement), question=question)
 
     def _strong_statement(self, found: Found, command: str) -> str:
-        if command in ("truncate", "trigger"):
+        if command in ("truncate", "trigger") or (command == "maintain" and found.kind == "r"):
             return self._sql(command, found)
         alone = next((column for column in found.columns if column.alone_primary), None)
         if command == "references" and alone:
@@ -164,8 +174,9 @@ class _Maker:
         if not found.is_table:
             return
         if entry.right("update", actor) != REFUSED:
+            scoped = entry.scoped(entry.right("update", actor))  # tried as 'update that gives away'
             for column in found.columns:
-                if entry.allows_column("update", actor.role, column.name):
+                if column.name not in scoped and entry.allows_column("update", actor.role, column.name):
                     statement = self._write(found, entry, "update", column=column)
                     yield self._change(found, entry, actor, "update", statement, column.name)
         if entry.right("delete", actor) != REFUSED:
@@ -272,6 +283,7 @@ class _Maker:
                 )  # fmt: skip
 
     def function(self, function: Function) -> Iterator[Cell]:
+        """Yield which roles may execute a function."""
         if function.full not in self.access.functions:
             return
         allowed = self.access.functions[function.full]
@@ -292,7 +304,7 @@ class _Maker:
             yield Cell(
                 role, function.full, "execute", expected,
                 trial=Trial(role, statement) if function.kind in "fa" else None,
-                question=Question(role, function.oid, "EXECUTE", of_function=True),
+                question=Question(role, function.oid, "EXECUTE", kind="f"),
             )  # fmt: skip
 
     @property
@@ -304,21 +316,12 @@ class _Maker:
         for role in self.access.roles:
             for other in self.access.roles:
                 if role != other:
-                    allowed = other in self._becomes(role)
+                    allowed = other in becomes(self.access, role)
                     statement = sql.SQL(query("verify", "set_role")).format(role=sql.Literal(other)).as_string(None)
                     yield Cell(
                         role, other, "set role", ALLOWED if allowed else REFUSED,
                         trial=Trial(role, statement, session=role),
                     )  # fmt: skip
-
-    def _becomes(self, role: str) -> set[str]:
-        found: set[str] = set()
-        waiting = list(self.access.roles[role].member_of)
-        while waiting:
-            name = waiting.pop()
-            found.add(name)
-            waiting += self.access.roles[name].member_of if name in self.access.roles else ()
-        return found
 
     def _expected(
         self, found: Found, entry: Relation, right: str, actor: Actor, key: str | None = None
@@ -336,6 +339,17 @@ class _Maker:
 
     def _sql(self, name: str, found: Found, **parts: sql.Composable) -> str:
         return sql.SQL(query("verify", name)).format(relation=found.identifier, **parts).as_string(None)
+
+
+def becomes(access: Access, role: str) -> set[str]:
+    """Return the roles that a role may take on, by its memberships and theirs."""
+    found: set[str] = set()
+    waiting = list(access.roles[role].member_of)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += access.roles[name].member_of if name in access.roles else ()
+    return found
 
 
 def _in_words(row: Row) -> str:

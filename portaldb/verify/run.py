@@ -14,7 +14,7 @@ from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
 from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
 from portaldb.source import Migration
-from portaldb.verify import cells, coverage, found, trial
+from portaldb.verify import attack, cells, coverage, forms, found, trial
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -95,6 +95,7 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
         with inside(connection, live=live):
             access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)
+        results += [] if live else attack.sessions(connection, url, access)
     where = database.describe(url) if live else "a throwaway database"
     return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
 
@@ -159,7 +160,9 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
-    return in_order(access, [*coverage.check(access, catalog), *trial.run(connection, derived, access.setting)])
+    results = trial.run(connection, derived, access.setting)
+    stale = forms.undeclared(access, catalog, results, only)
+    return in_order(access, [*coverage.check(access, catalog), *results, *stale])
 
 
 def of_this_state(connection: Connection, access: Access) -> Access:
@@ -197,4 +200,6 @@ def prepare(
     trial.make_tools(connection, access, live=live)
     catalog = found.look(connection, access, labels)
     derived = cells.derive(access, catalog, labels, live=live, only=only)
+    derived += forms.derive(connection, access, catalog, labels, live=live, only=only)
+    derived += attack.derive(access, catalog, labels, live=live, only=only)
     return catalog, into_state(access, derived, live=live)

@@ -46,6 +46,8 @@ def action(result: Result) -> str:
     if cell.what == "catalog":
         return f"{cell.relation}: {cell.command}"
     column = f" ({cell.column})" if cell.column else ""
+    if cell.what == "attack":
+        return f"{cell.command} on {cell.relation}"
     note = "" if cell.what in ("privilege", "rows") else f", {cell.what}"
     tried = f" of {cell.only}" if cell.only else ""
     link = " to" if cell.command == "set role" else " on"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from portaldb.database import Connection, query
@@ -32,6 +33,8 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether it is as expected; 'unknown' never is."""
+        if self.cell.at_most and isinstance(self.observed, frozenset) and isinstance(self.cell.expected, frozenset):
+            return self.observed <= self.cell.expected
         return self.observed == self.cell.expected
 
 
@@ -66,13 +69,17 @@ def make_tools(connection: Connection, access: Access, *, live: bool) -> None:
 def run(connection: Connection, cells: Iterable[Cell], setting: str) -> list[Result]:
     """Try cells and return what came of each, in their order."""
     cells = list(cells)
-    answers = _try(connection, [cell for cell in cells if cell.trial], setting)
+    answers = [
+        *_try(connection, [cell for cell in cells if cell.trial and not cell.trial.copy], setting),
+        *_copy(connection, [cell for cell in cells if cell.trial and cell.trial.copy], setting),
+    ]
     observed = {id(cell): _judge(cell, answer) for cell, answer in answers}
     unanswered = [cell for cell in cells if cell.question and observed.get(id(cell), ("unknown", ""))[0] == "unknown"]
     for cell, answer in _ask(connection, unanswered):
         tried = f"; tried: {observed[id(cell)][1]}" if id(cell) in observed else ""
         observed[id(cell)] = (answer, f"the catalog says {answer}{tried}")
-    return [Result(cell, *observed[id(cell)]) for cell in cells]
+    untried = ("unknown", "the access file has no row to try it with")
+    return [Result(cell, *observed.get(id(cell), untried)) for cell in cells]
 
 
 def _try(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
@@ -94,11 +101,37 @@ def _try(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[
     return found
 
 
+def _copy(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
+    """Try COPY as somebody; it speaks with the client, so each is a round trip of its own, in a savepoint."""
+    found: list[tuple[Cell, dict[str, Any]]] = []
+    for cell in cells:
+        assert cell.trial is not None  # noqa: S101 - the caller chose those
+        become = sql.SQL(query("verify", "become")).format(
+            setting=sql.Literal(setting), context=sql.Literal(cell.trial.context), role=sql.Literal(cell.trial.role)
+        )
+        connection.execute(query("verify", "savepoint").encode())
+        for statement in cell.trial.before:
+            connection.execute(statement.encode())
+        connection.execute(become)
+        try:
+            with connection.cursor().copy(cell.trial.statement.encode()) as copy:
+                rows = [row[0] for row in copy.rows()] if cell.trial.fetch else []
+            answer = {"state": _DONE, "found": json.dumps(rows)}
+        except psycopg.Error as error:
+            answer = {"state": error.sqlstate or "", "said": error.diag.message_primary or str(error)}
+        connection.execute(query("verify", "become_oneself").encode())
+        found.append((cell, answer))
+    return found
+
+
 def _judge(cell: Cell, answer: dict[str, Any]) -> tuple[str | frozenset[str], str]:
     """Turn the server's answer into what was observed, and the answer in words."""
     state = answer["state"]
     told = answer.get("said") or _rows_told(cell, answer)
     said = f"{told} ({state})" if state != _DONE else told
+    for known, meaning in cell.means.items():
+        if state.startswith(known):
+            return meaning, said
     if state == _PERMISSION:
         return REFUSED, said
     if cell.command == "truncate" and state == _NOT_EMPTY_OF_REFERENCES:
@@ -115,21 +148,21 @@ def _judge(cell: Cell, answer: dict[str, Any]) -> tuple[str | frozenset[str], st
 def _reached(cell: Cell, answer: dict[str, Any]) -> frozenset[str]:
     found = json.loads(answer["found"]) if answer["found"] else ([] if cell.trial and cell.trial.fetch else {})
     if isinstance(found, list):
-        return frozenset(found)
+        return frozenset(key for key in found if not cell.before or key in cell.before)
     return frozenset(key for key, place in cell.before.items() if found.get(key) != place)
 
 
 def _rows_told(cell: Cell, answer: dict[str, Any]) -> str:
     if cell.trial and (cell.trial.fetch or cell.trial.look):
-        return f"{len(_reached(cell, answer))} of the synthetic rows"
+        return f"{len(_reached(cell, answer))} {'found' if cell.what == 'attack' else 'of the synthetic rows'}"
     return "done"
 
 
 def _ask(connection: Connection, cells: list[Cell]) -> list[tuple[Cell, str]]:
     """Look privileges up in the catalog."""
     answers = []
-    for name, of_function in (("privileges", False), ("function_privileges", True)):
-        chosen = [cell for cell in cells if cell.question and cell.question.of_function == of_function]
+    for name, kind in (("privileges", ""), ("function_privileges", "f"), ("sequence_privileges", "S")):
+        chosen = [cell for cell in cells if cell.question and cell.question.kind == kind]
         wanted = [
             {
                 "n": n,

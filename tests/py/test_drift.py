@@ -99,7 +99,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {
     ),
     "opens a policy": (
         "ALTER POLICY users_self_update ON public.users USING (true)",
-        "ALTER POLICY users_self_update ON public.users USING (id = (SELECT public.app_active_user_id()))",
+        "ALTER POLICY users_self_update ON public.users USING (id = (SELECT r.user_id FROM public.app_reach AS r))",
         "different policy users_self_update on public.users",
     ),
     "gives a policy to PUBLIC": (
@@ -266,9 +266,9 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "different function public.current_app_user_id()",
     ),
     "makes a function volatile": (
-        "ALTER FUNCTION public.app_active_user_id() VOLATILE",
-        "ALTER FUNCTION public.app_active_user_id() STABLE",
-        "different function public.app_active_user_id()",
+        "ALTER FUNCTION public.app_team_ids() VOLATILE",
+        "ALTER FUNCTION public.app_team_ids() STABLE",
+        "different function public.app_team_ids()",
     ),
     "adds a function": (
         "CREATE FUNCTION public.become() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
@@ -276,9 +276,9 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "extra function public.become()",
     ),
     "hands a function over": (
-        "ALTER FUNCTION public.app_active_user_id() OWNER TO mcp_admin",
-        "ALTER FUNCTION public.app_active_user_id() OWNER TO portal_api",
-        "different owner of function public.app_active_user_id()",
+        "ALTER FUNCTION public.app_team_ids() OWNER TO mcp_admin",
+        "ALTER FUNCTION public.app_team_ids() OWNER TO portal_api",
+        "different owner of function public.app_team_ids()",
     ),
     "hands a table over": (
         "ALTER TABLE public.teams OWNER TO postgres",

@@ -155,7 +155,11 @@ SELECT DISTINCT l.mode
 FROM pg_locks AS l
 INNER JOIN pg_stat_activity AS a ON a.pid = l.pid
 INNER JOIN pg_class AS c ON c.oid = l.relation AND l.database = (SELECT oid FROM pg_database WHERE datname = a.datname)
-WHERE a.application_name = %s AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+WHERE
+    a.application_name = %s
+    AND l.locktype = 'relation'  -- and not 'extend', held for a moment while a file grows
+    AND c.relnamespace = 'public'::regnamespace
+    AND c.relkind IN ('r', 'p', 'v')
 """
 BLOCKED = """
 SELECT waiting.query
@@ -271,7 +275,8 @@ UNDER_WAY = f"""
 SELECT count(*)
 FROM pg_locks
 WHERE
-    mode = 'RowExclusiveLock'
+    locktype = 'relation'
+    AND mode = 'RowExclusiveLock'
     AND relation = 'public.users'::regclass
     AND pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = '{OURS}')
 """

@@ -43,6 +43,7 @@ SELECT set_eq(
     ('portal_runner', 'mcp_servers', 'SELECT'),
     ('portal_runner', 'user_server_configs', 'SELECT'),
     ('portal_maintenance', 'jobs', 'SELECT'),
+    ('portal_api', 'settings', 'SELECT'),
     ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
     ('portal_monitor', 'monitor_audit_summary', 'SELECT')
@@ -100,7 +101,7 @@ SELECT set_eq(
         'portal_api', 'audit_logs', 'INSERT',
         'id user_id action resource_type resource_id details ip_address user_agent session_id'
     ),
-    ('portal_api', 'team_members', 'SELECT', 'team_id user_id')
+    ('portal_api', 'team_members', 'SELECT', 'team_id user_id role')
     $$,
     'privileges on columns are these'
 );

@@ -23,6 +23,7 @@ SELECT set_eq(
     ('audit_logs', true, true),
     ('teams', true, true),
     ('team_members', true, true),
+    ('settings', false, false),
     ('jobs', false, false)
     $$,
     'RLS is enabled and forced on every table with tenants'' rows'
@@ -83,7 +84,7 @@ SELECT
     t.command,
     'portal_app' AS role_name,
     format(
-        '((%1$s >= ( SELECT public.app_admin_from() AS app_admin_from))'
+        '((%1$s >= ( SELECT r.everyone_from FROM public.app_reach r))'
         ' AND (%1$s <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))',
         t.column_name
     ) AS using_expression,
@@ -91,7 +92,6 @@ SELECT
 FROM (
     VALUES
     ('users', 'users_admin_read', 'r', 'id'),
-    ('mcp_servers', 'mcp_servers_admin_read', 'r', 'id'),
     ('user_server_configs', 'admin_configs_access', '*', 'user_id'),
     ('teams', 'teams_admin_read', 'r', 'id'),
     ('team_members', 'team_members_admin_read', 'r', 'team_id')
@@ -100,11 +100,11 @@ FROM (
 INSERT INTO expected VALUES
 (
     'users', 'users_isolation', 'permissive', 'r', 'portal_app',
-    '(id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+    '(id = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[]))', NULL
 ),
 (
     'users', 'users_self_update', 'permissive', 'w', 'portal_app',
-    '(id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+    '(id = ( SELECT r.user_id FROM public.app_reach r))', NULL
 ),
 ('users', 'users_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
 (
@@ -115,17 +115,23 @@ INSERT INTO expected VALUES
 (
     'mcp_servers', 'mcp_servers_catalog_read', 'permissive', 'r', 'portal_app',
     '(((catalog_type)::text = ''predefined''::text) '
-    'AND (( SELECT public.app_active_user_id() AS app_active_user_id) IS NOT NULL))', NULL
+    'AND (( SELECT r.user_id FROM public.app_reach r) IS NOT NULL))', NULL
+),
+(
+    'mcp_servers', 'mcp_servers_admin_read', 'permissive', 'r', 'portal_app',
+    '(((id >= ( SELECT r.everyone_from FROM public.app_reach r))'
+    ' AND (id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))'
+    ' OR (created_by = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[])))', NULL
 ),
 (
     'mcp_servers', 'mcp_servers_isolation', 'permissive', '*', 'portal_app',
     '(((catalog_type)::text = ''custom''::text) '
-    'AND (created_by = ( SELECT public.app_active_user_id() AS app_active_user_id)))', NULL
+    'AND (created_by = ( SELECT r.user_id FROM public.app_reach r)))', NULL
 ),
 ('mcp_servers', 'mcp_servers_runner_read', 'permissive', 'r', 'portal_runner', 'true', NULL),
 (
     'user_server_configs', 'user_configs_isolation', 'permissive', '*', 'portal_app',
-    '(user_id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+    '(user_id = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[]))', NULL
 ),
 (
     'user_server_configs', 'user_server_configs_visible_server', 'restrictive', 'a', 'portal_app',
@@ -142,7 +148,7 @@ INSERT INTO expected VALUES
 ),
 (
     'user_sessions', 'user_sessions_isolation', 'permissive', '*', 'portal_app',
-    '(user_id = ( SELECT public.app_active_user_id() AS app_active_user_id))', NULL
+    '(user_id = ( SELECT r.user_id FROM public.app_reach r))', NULL
 ),
 (
     'audit_logs', 'audit_logs_api_insert', 'permissive', 'a', 'portal_api',

@@ -114,6 +114,15 @@ VALUES
     'UNIQUE (team_id, user_id)'
 ),
 (
+    'settings', 'settings_pkey',
+    'PRIMARY KEY (name)'
+),
+(
+    'settings', 'valid_team_admin_scope',
+    'CHECK ((((name)::text <> ''team_admin_scope''::text)'
+    ' OR (value = ANY (ARRAY[''everyone''::text, ''teams''::text]))))'
+),
+(
     'jobs', 'jobs_pkey',
     'PRIMARY KEY (name)'
 );

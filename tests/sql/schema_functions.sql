@@ -15,11 +15,7 @@ VALUES
     'mcp_admin', false, 's', '', 'portal_api portal_app'
 ),
 (
-    'app_active_user_id', '', 'uuid',
-    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
-),
-(
-    'app_admin_from', '', 'uuid',
+    'app_narrowed_to', '', 'uuid[]',
     'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (

@@ -156,6 +156,10 @@ VALUES
     'UNIQUE ON public.team_members USING btree (team_id, user_id)'
 ),
 (
+    'settings_pkey',
+    'UNIQUE ON public.settings USING btree (name)'
+),
+(
     'jobs_pkey',
     'UNIQUE ON public.jobs USING btree (name)'
 );
@@ -172,7 +176,7 @@ SELECT set_eq(
         t.relnamespace = 'public'::regnamespace
         AND t.relname IN (
             'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-            'team_members', 'jobs'
+            'team_members', 'settings', 'jobs'
         )
     $$,
     'TABLE expected',

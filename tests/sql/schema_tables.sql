@@ -16,7 +16,7 @@ SELECT set_eq(
     $$,
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members', 'jobs'
+        'team_members', 'settings', 'jobs'
     ],
     'the owner has the tables of the spec and the job registry, and no other'
 );
@@ -99,6 +99,9 @@ VALUES
 ('team_members', 4, 'role', 'character varying(50)', false, '''member''::character varying'),
 ('team_members', 5, 'joined_at', 'timestamp with time zone', false, 'CURRENT_TIMESTAMP'),
 
+('settings', 1, 'name', 'character varying(63)', true, NULL),
+('settings', 2, 'value', 'text', true, NULL),
+('settings', 3, 'description', 'text', true, NULL),
 ('jobs', 1, 'name', 'character varying(63)', true, NULL),
 ('jobs', 2, 'schedule', 'text', true, NULL),
 ('jobs', 3, 'command', 'text', true, NULL),

@@ -1,4 +1,4 @@
--- The two views of the spec and the three for monitoring: columns, types, whose rights they use.
+-- Every view, the spec's, the policies' and the monitor's: columns, types, whose rights they use.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(5);
@@ -18,6 +18,9 @@ VALUES
 ('server_statistics', 4, 'total_users', 'bigint'),
 ('server_statistics', 5, 'active_users', 'bigint'),
 ('server_statistics', 6, 'running_instances', 'bigint'),
+('app_reach', 1, 'user_id', 'uuid'),
+('app_reach', 2, 'user_ids', 'uuid[]'),
+('app_reach', 3, 'everyone_from', 'uuid'),
 ('monitor_active_sessions', 1, 'user_id', 'uuid'),
 ('monitor_active_sessions', 2, 'session_count', 'bigint'),
 ('monitor_active_sessions', 3, 'last_seen', 'timestamp with time zone'),
@@ -32,7 +35,8 @@ SELECT set_eq(
     SELECT c.relname::text, a.attnum::integer, a.attname::text, format_type(a.atttypid, a.atttypmod)
     FROM pg_class AS c
     INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relowner = 'mcp_admin'::regrole
+    INNER JOIN pg_roles AS o ON o.oid = c.relowner
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND o.rolname IN ('mcp_admin', 'portal_api')
     $$,
     'TABLE expected',
     'every view has its columns, and there is no other view'
@@ -58,8 +62,11 @@ SELECT set_eq(
         AND c.relkind = 'v'
         AND c.reloptions @> ARRAY['security_barrier=true']
     $$,
-    ARRAY['monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary'],
-    'the views of the monitor keep filtered rows from functions in its WHERE clause'
+    ARRAY[
+        'app_reach',
+        'monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary'
+    ],
+    'the views with their owner''s rights keep filtered rows from a reader''s functions'
 );
 SELECT is_empty(
     $$

@@ -82,10 +82,11 @@ SET LOCAL test.trapped = '';
 
 -- Ours do not
 SELECT is(
-    public.app_active_user_id(), 'a0000000-0000-0000-0000-000000000001'::pg_catalog.uuid,
+    (SELECT r.user_id FROM public.app_reach AS r),
+    'a0000000-0000-0000-0000-000000000001'::pg_catalog.uuid,
     'the context is alpha still'
 );
-SELECT ok(public.app_admin_from() IS NULL, 'alpha is no admin');
+SELECT ok(public.app_narrowed_to() IS NULL, 'nobody is narrowed');
 SELECT is(public.app_team_ids(), '{1a000000-0000-0000-0000-000000000001}'::pg_catalog.uuid [], 'alpha''s team');
 SELECT isnt(
     public.create_audit_log(NULL, 'login', NULL, NULL, NULL, NULL, 'an agent')::pg_catalog.text,
