@@ -45,6 +45,13 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")(command)
 
 
+def report_option(name: str, what: str) -> Callable[[F], F]:
+    """Add an option that writes a report into a file."""
+    return click.option(
+        f"--{name}", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=f"Write {what}."
+    )
+
+
 def emit_json(value: object) -> None:
     """Print a report for machines; dates in ISO 8601, paths as text."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
@@ -461,6 +468,7 @@ def baseline(
 @database_option
 @source_option
 @click.option("--live", is_flag=True, help="Try the database itself, in a transaction that is rolled back.")
+@click.option("--mutate", is_flag=True, help="Then weaken each rule in turn, and fail where nothing would notice.")
 @click.option(
     "--access",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -468,52 +476,82 @@ def baseline(
     help="The intended access. Default: access.toml of this release.",
 )
 @click.option("--context", metavar="NAME", help="The setting that names the user; default: what the access file says.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit's XML.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one HTML page.")
+@click.option("--without-pgtap", is_flag=True, help="Leave the pgTAP tests out; the report says so.")
+@report_option("junit", "JUnit's XML")
+@report_option("sarif", "SARIF 2.1.0, for code scanning")
+@report_option("html", "one HTML page")
 @json_option
 def verify(
     database: str | None,
     source: Path | None,
     live: bool,
+    mutate: bool,
     access: Path | None,
     context: str | None,
+    without_pgtap: bool,
     junit: Path | None,
+    sarif: Path | None,
     html: Path | None,
     as_json: bool,
 ) -> None:
     """Prove tenant isolation: try what everyone can reach, and compare with what they are meant to.
 
-    Without --live it makes a database from the migrations on the same server and drops it afterwards. With --live,
-    existing rows are neither read nor locked. Needs a superuser. The exit code is 1 when anything is not as meant.
+    Without --live it makes a database from the migrations on the same server, runs the pgTAP tests there as well,
+    and drops it afterwards. With --live, existing rows are neither read nor locked. Needs a superuser. The exit code
+    is 1 when anything is not as meant, or with --mutate when a weakening goes unnoticed; 4, before anything runs, when
+    a report could not be written.
 
     \b
-    Example:  portaldb verify --junit isolation.xml
+    Example:  portaldb verify --junit isolation.xml --html isolation.html
     """
+    if live and mutate:
+        raise click.UsageError(
+            "--mutate weakens policies, grants and roles, and a running database is no place for that: even in a "
+            "transaction that is rolled back, its locks would stop everyone. Leave --live out: a database made from "
+            "the migrations has the same rules."
+        )
     from portaldb.database import resolve
     from portaldb.layout import sql_root
     from portaldb.source import read
     from portaldb.verify import access as intended
-    from portaldb.verify import export, page, report, run
+    from portaldb.verify import export, files, page, pgtap, places, report, run
+    from portaldb.verify import sarif as sarif_log
 
-    url = resolve(database)
+    files.require(path for path in (junit, sarif, html) if path)
+    click.get_current_context().call_on_close(lambda: _say("", passing=True))  # an error stands on a line of its own
+    url, root = resolve(database), source or sql_root()
     meant = intended.read(access or intended.DEFAULT, setting=context)
+    migrations = read(root) if source or not (live and access) else []
     if live:
-        outcome = run.verify(url, meant, live=True)
+        outcome = run.verify(url, meant, live=True, say=_say)
     else:
-        with run.throwaway(url, read(source or sql_root()), _say) as target:
-            outcome = run.verify(target, meant, live=False)
+        tests = pgtap.choose(url, meant, root, left_out=without_pgtap)
+        with run.throwaway(url, migrations, _say, meant.setup) as target:
+            outcome = pgtap.add(run.verify(target, meant, live=False, say=_say), target, tests, say=_say)
+            if mutate and outcome.ok:
+                from portaldb.verify import mutation
+
+                outcome = mutation.mutated(outcome, target, migrations)
+    _say("", passing=True)
     if junit:
-        export.junit(outcome, junit)
+        files.write(junit, export.junit(outcome))
+    if sarif:
+        files.write(sarif, sarif_log.render(outcome, places.find(meant, migrations)))
     if html:
-        page.write(outcome, html)
+        files.write(html, page.render(outcome))
     if as_json:
         emit_json(export.as_dict(outcome))
     else:
         report.show(outcome)
-    if outcome.failures:
+    if not outcome.ok:
         raise FindingsError(
-            "" if as_json else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            ""
+            if as_json
+            else "Isolation does not hold as it is meant to: docs/verify.md tells how to read it."
+            + (" Nothing was mutated: a suite that is red already notices anything." if mutate else "")
         )
+    if not all(mutant.ok for mutant in outcome.mutants or ()):
+        raise FindingsError("" if as_json else report.UNNOTICED)
 
 
 @cli.command(hidden=True)

@@ -18,7 +18,7 @@ def in_checkout() -> bool:
 
 
 def sql_root() -> Path:
-    """Return the folder that holds migrations/, functions/, policies/ and seeds/."""
+    """Return the folder that holds migrations/, functions/, policies/ and seeds/, and pgTAP's tests in tests/sql/."""
     return _PACKAGE.parent if in_checkout() else _PACKAGE / "sql"
 
 

@@ -11,6 +11,7 @@ CARRIED = {
     "functions": "portaldb/sql/functions",
     "policies": "portaldb/sql/policies",
     "seeds": "portaldb/sql/seeds",
+    "tests/sql": "portaldb/sql/tests/sql",
 }
 """What stands at the top of the tree, where a reader looks for it, and its place in the wheel."""
 

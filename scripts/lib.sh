@@ -88,7 +88,7 @@ missing() {
     done
 }
 
-# The packages of a wish: server (PostgreSQL and what tests it), engine (Docker), python
+# The packages of a wish: server (PostgreSQL and what tests it), engine (Docker), browser (for the report page), python
 names_of() {
     local wish postgresql
     for wish; do
@@ -97,6 +97,9 @@ names_of() {
             engine)
                 command -v dockerd >/dev/null || echo docker.io iptables
                 command -v debootstrap >/dev/null || echo debootstrap
+                ;;
+            browser)
+                command -v chromium-headless-shell chromium >/dev/null || echo chromium-headless-shell
                 ;;
             server)
                 postgresql=$(find_postgresql)

@@ -1,6 +1,6 @@
-"""Write docs/commands.md and the table of docs/exit-codes.md from the command and its errors.
+"""Write what is said elsewhere already: pages of docs/ from command, errors, lints and access file; pgTAP's lists.
 
-Run it after a change of cli.py or portaldb/errors.py: python scripts/reference.py
+Run it after a change of cli.py, portaldb/errors.py or portaldb/access.toml: python scripts/reference.py
 """
 
 import re
@@ -15,9 +15,12 @@ sys.path.insert(0, str(ROOT))
 
 from cli import cli  # noqa: E402 - the checkout's own, wherever this is run from
 from portaldb import errors  # noqa: E402
+from portaldb.verify import access, lints  # noqa: E402
+from scripts import access_reference  # noqa: E402
 
 WIDTH = 100
 BEGIN, END = "<!-- codes: begin -->", "<!-- codes: end -->"
+LINTS_BEGIN, LINTS_END = "<!-- lints: begin -->", "<!-- lints: end -->"
 
 INTRODUCTION = """\
 # Commands
@@ -74,12 +77,33 @@ def codes_page(page: str) -> str:
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", page, flags=re.DOTALL)
 
 
+def lints_page(page: str) -> str:
+    """Return docs/verify-lints/README.md with its table made anew."""
+    rows = [f"| [{each.stem}]({each.stem}.md) | {each.level} | {each.fault} |" for each in lints.all_lints()]
+    table = "\n".join(["| lint | level | fault |", "|---|---|---|", *rows])
+    return re.sub(
+        f"{LINTS_BEGIN}.*{LINTS_END}", lambda _: f"{LINTS_BEGIN}\n{table}\n{LINTS_END}", page, flags=re.DOTALL
+    )
+
+
+def ci_page(page: str) -> str:
+    """Return docs/ci.md with the workflow as the file has it, which a test runs."""
+    begin, end = "<!-- workflow: begin -->", "<!-- workflow: end -->"
+    workflow = (ROOT / "docs/ci/github-actions.yml").read_text(encoding="utf-8")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n```yaml\n{workflow}```\n{end}", page, flags=re.DOTALL)
+
+
 def pages() -> dict[Path, str]:
-    """Return both pages as they should be."""
-    codes_path = ROOT / "docs/exit-codes.md"
+    """Return all of them as they should be."""
+    lints_path = ROOT / "docs/verify-lints/README.md"
+    codes_path, grants_path, intended = ROOT / "docs/exit-codes.md", ROOT / "tests/sql/grants.sql", access.read()
     return {
         ROOT / "docs/commands.md": commands_page(),
         codes_path: codes_page(codes_path.read_text(encoding="utf-8")),
+        ROOT / "docs/access.md": access_reference.page(intended),
+        ROOT / "docs/ci.md": ci_page((ROOT / "docs/ci.md").read_text(encoding="utf-8")),
+        grants_path: access_reference.grants(intended, grants_path.read_text(encoding="utf-8")),
+        lints_path: lints_page(lints_path.read_text(encoding="utf-8")),
     }
 
 

@@ -13,6 +13,10 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 @cache
 def load(stem: str) -> dict[str, str]:
     """Return the queries of `<stem>.sql` by name."""
-    text = (Path(__file__).parent / f"{stem}.sql").read_text(encoding="utf-8")
+    return split((Path(__file__).parent / f"{stem}.sql").read_text(encoding="utf-8"))
+
+
+def split(text: str) -> dict[str, str]:
+    """Return the queries of such a file's text by name."""
     parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

@@ -37,6 +37,11 @@ WHERE
 -- name: drop_left_behind
 DROP DATABASE IF EXISTS {database}
 
+-- name: pgtap
+SELECT
+    EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = 'pgtap') AS available,
+    current_setting('server_version_num')::int / 10000 AS major
+
 -- name: relations
 SELECT
     c.oid::int8 AS oid,
@@ -51,7 +56,8 @@ SELECT
         WHERE c.relispartition AND NOT p.relispartition
     ) AS partition_of,
     c.relkind IN ('v', 'm', 'S') AND pg_relation_is_updatable(c.oid, false) = 0 AS fixed,
-    coalesce(c.reloptions, '{}')::text[] AS options
+    coalesce(c.reloptions, '{}')::text[] AS options,
+    c.relrowsecurity AND c.relforcerowsecurity AS forced
 FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE
@@ -92,21 +98,25 @@ ORDER BY a.attrelid, a.attnum
 
 -- name: foreign_keys
 SELECT
+    c.conname::text AS name,
+    c.conrelid::int8 AS oid,
     c.confrelid::int8 AS target,
     format('%%I.%%I', n.nspname, r.relname) AS source,
     a.attname::text AS source_column,
-    b.attname::text AS target_column
+    b.attname::text AS target_column,
+    CASE c.confdeltype
+        WHEN 'c' THEN 'cascade'
+        WHEN 'n' THEN 'set null'
+        WHEN 'd' THEN 'set default'
+        ELSE 'refuse'
+    END AS on_delete
 FROM pg_constraint AS c
 INNER JOIN pg_class AS r ON r.oid = c.conrelid
 INNER JOIN pg_namespace AS n ON n.oid = r.relnamespace
 INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
 INNER JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
-WHERE
-    c.contype = 'f'
-    AND c.confdeltype IN ('a', 'r')
-    AND c.conparentid = 0
-    AND c.conrelid <> c.confrelid
-    AND cardinality(c.conkey) = 1
+WHERE c.contype = 'f' AND c.conparentid = 0 AND cardinality(c.conkey) = 1
+ORDER BY 4, 1
 
 -- name: functions
 SELECT
@@ -147,6 +157,89 @@ WHERE
     )
 ORDER BY 2, 3
 
+-- name: policies
+SELECT
+    p.polrelid::int8 AS oid,
+    p.polname::text AS name,
+    p.polpermissive AS permissive,
+    CASE p.polcmd
+        WHEN 'r' THEN 'select'
+        WHEN 'a' THEN 'insert'
+        WHEN 'w' THEN 'update'
+        WHEN 'd' THEN 'delete'
+        ELSE 'all'
+    END AS command,
+    ARRAY(
+        SELECT CASE WHEN named.oid = 0 THEN 'public' ELSE pg_get_userbyid(named.oid) END::text
+        FROM unnest(p.polroles) AS named (oid)
+        ORDER BY 1
+    ) AS roles,
+    pg_get_expr(p.polqual, p.polrelid) AS using,
+    pg_get_expr(p.polwithcheck, p.polrelid) AS check
+FROM pg_policy AS p
+WHERE p.polrelid = any(%(oids)s::oid[])
+ORDER BY 1, 2
+
+-- name: rules
+-- Constraints, unique indexes, NOT NULL columns and triggers, each where it is made and not where it is inherited.
+SELECT
+    c.conrelid::int8 AS oid,
+    c.conname::text AS name,
+    CASE c.contype
+        WHEN 'c' THEN 'check'
+        WHEN 'f' THEN 'foreign key'
+        WHEN 'p' THEN 'primary key'
+        WHEN 'x' THEN 'exclusion'
+        ELSE 'unique'
+    END AS kind,
+    pg_get_constraintdef(c.oid) AS definition
+FROM pg_constraint AS c
+WHERE
+    c.conrelid = any(%(oids)s::oid[])
+    AND c.contype IN ('c', 'f', 'p', 'u', 'x')
+    AND c.conparentid = 0
+    AND c.coninhcount = 0
+UNION ALL
+SELECT
+    i.indrelid::int8,
+    c.relname::text,
+    'unique index',
+    pg_get_indexdef(i.indexrelid)
+FROM pg_index AS i
+INNER JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE
+    i.indrelid = any(%(oids)s::oid[])
+    AND i.indisunique
+    AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid)
+    AND NOT EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = i.indexrelid)
+UNION ALL
+SELECT
+    a.attrelid::int8,
+    a.attname::text,
+    'not null',
+    'NOT NULL'
+FROM pg_attribute AS a
+INNER JOIN pg_class AS c ON c.oid = a.attrelid
+WHERE
+    a.attrelid = any(%(oids)s::oid[])
+    AND a.attnum > 0
+    AND a.attnotnull
+    AND NOT a.attisdropped
+    AND a.attidentity = ''
+    AND NOT c.relispartition
+    AND NOT EXISTS (
+        SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = any(i.indkey)
+    )
+UNION ALL
+SELECT
+    t.tgrelid::int8,
+    t.tgname::text,
+    'trigger',
+    pg_get_triggerdef(t.oid)
+FROM pg_trigger AS t
+WHERE t.tgrelid = any(%(oids)s::oid[]) AND NOT t.tgisinternal AND t.tgparentid = 0
+ORDER BY 1, 2
+
 -- name: roles
 SELECT
     r.rolname::text AS name,
@@ -163,6 +256,7 @@ SELECT
         ORDER BY 1
     ) AS member_of,
     has_database_privilege(r.oid, current_database(), 'TEMPORARY') AS temporary,
+    has_database_privilege(r.oid, current_database(), 'CREATE') AS makes_schemas,
     ARRAY(
         SELECT n.nspname::text
         FROM pg_namespace AS n
@@ -177,6 +271,33 @@ FROM pg_roles AS r
 WHERE r.rolname = any(%(roles)s)
 ORDER BY 1
 
+-- name: defaults
+-- Who is granted something on whatever these roles make next.
+SELECT DISTINCT
+    o.name AS owner,
+    CASE k.kind WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions' ELSE 'schemas' END AS kind,
+    CASE WHEN acl.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee)::text END AS grantee
+FROM unnest(%(owners)s::text[]) AS o (name)
+INNER JOIN pg_roles AS r ON r.rolname = o.name
+CROSS JOIN unnest('{r,S,f,n}'::"char"[]) AS k (kind)
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        (
+            SELECT d.defaclacl
+            FROM pg_default_acl AS d
+            WHERE d.defaclrole = r.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = k.kind
+        ),
+        acldefault(CASE k.kind WHEN 'S' THEN 's' ELSE k.kind END, r.oid)
+    ) AS acl
+    UNION ALL
+    SELECT d.defaclacl
+    FROM pg_default_acl AS d
+    WHERE d.defaclrole = r.oid AND d.defaclnamespace <> 0 AND d.defaclobjtype = k.kind
+) AS given
+CROSS JOIN LATERAL aclexplode(given.acl) AS acl
+WHERE acl.grantee <> r.oid
+ORDER BY 1, 2, 3
+
 -- name: privileges
 SELECT
     wanted.n,
@@ -188,6 +309,9 @@ SELECT
         ELSE has_table_privilege(wanted.role, wanted.oid::oid, wanted.privilege)
     END AS has
 FROM jsonb_to_recordset(%(wanted)s::jsonb) AS wanted (n int, role text, oid int8, col text, privilege text)
+
+-- name: asked
+SELECT CASE WHEN {has} THEN 'allowed' ELSE 'refused' END
 
 -- name: present
 SELECT coalesce(jsonb_object_agg({key}::text, {place}), '{{}}'::jsonb) AS found
@@ -209,6 +333,10 @@ DECLARE
     v_count  bigint;
     v_ready  boolean;
     v_answer jsonb;
+    v_object text;
+    v_schema text;
+    v_table  text;
+    v_column text;
     v_all    jsonb[] := '{}';
 BEGIN
     FOR v_trial IN SELECT jsonb_array_elements(p_trials)
@@ -249,9 +377,24 @@ BEGIN
             WHEN SQLSTATE 'PV001' THEN
                 v_answer := sqlerrm::jsonb;
             WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS
+                    v_object = CONSTRAINT_NAME, v_schema = SCHEMA_NAME, v_table = TABLE_NAME, v_column = COLUMN_NAME;
+                IF v_object <> '' THEN
+                    -- A partition's constraint is its parent's, under a name of its own.
+                    v_object := coalesce(
+                        (
+                            SELECT parent.conname
+                            FROM pg_constraint AS c
+                            INNER JOIN pg_constraint AS parent ON parent.oid = c.conparentid
+                            WHERE c.conname = v_object AND c.conrelid = to_regclass(format('%I.%I', v_schema, v_table))
+                        ),
+                        v_object
+                    );
+                END IF;
                 v_answer := jsonb_build_object(
                     -- What went wrong before the trial is no answer to it.
-                    'state', CASE WHEN v_ready THEN sqlstate ELSE 'PV003' END, 'said', sqlerrm
+                    'state', CASE WHEN v_ready THEN sqlstate ELSE 'PV003' END, 'cause', sqlstate, 'said', sqlerrm,
+                    'constraint', v_object, 'column', v_column
                 );
         END;
         v_all := v_all || v_answer;
@@ -307,6 +450,14 @@ DELETE FROM {relation} WHERE {key} = any({keys})
 
 -- name: clear
 DELETE FROM {relation} WHERE {column} = any({keys})
+
+-- name: still_there
+SELECT 1 / count(*) FROM {relation} WHERE {key} = {value}
+
+-- name: became
+SELECT CASE WHEN count(*) = 0 THEN 'cascade' WHEN count({column}) = 0 THEN 'set null' ELSE 'kept' END
+FROM {relation}
+WHERE {key} = {value}
 
 -- name: truncate
 TRUNCATE {relation}

@@ -43,6 +43,29 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """A statement and what must come of it: a value as text, 'done', 'refused', or 'refused by' a constraint."""
+
+    sql: str
+    gives: str
+    what: str = ""
+    of: str = ""
+    """The relation or function that it shows something of."""
+    actor: str = ""
+    before: tuple[str, ...] = ()
+    live: bool = True
+    """Whether it may be tried on a running database."""
+
+
+@dataclass(frozen=True)
+class AcceptedLint:
+    """Why a lint's finding is let pass; an optional one need not be found."""
+
+    reason: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
 class Relation:
     """A relation's synthetic rows and who reaches which of them; `right` is 'refused', 'none', 'all' or scopes."""
 
@@ -58,6 +81,13 @@ class Relation:
     rights: dict[str, dict[str, str]] = field(default_factory=dict)
     columns: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     candidates: tuple[Row, ...] = ()
+    example: Row = field(default_factory=dict)
+    """A row that nothing refuses: the first of `rows`, where there are any."""
+    refuses: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    accepts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    on_delete: dict[str, str] = field(default_factory=dict)
+    triggers: dict[str, Statement] = field(default_factory=dict)
 
     def right(self, command: str, actor: Actor) -> str:
         """Return an actor's right to a command."""
@@ -98,6 +128,23 @@ class Access:
     """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
     calls: dict[str, list[Any]]
     """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
+    lints: dict[str, dict[str, AcceptedLint]]
+    """What is accepted of each lint, by its stem and the object that it names."""
+    tests: Path | None = None
+    """The folder of the pgTAP files that `settings.tests` names, beside the access file."""
+    trials: tuple[Statement, ...] = ()
+    survivors: dict[str, str] = field(default_factory=dict)
+    setup: Path | None = None
+
+    @property
+    def owner(self) -> str:
+        """The role that acts as the owner; empty where none does."""
+        return next((actor.role for actor in self.actors if actor.name == "owner"), "")
+
+    @property
+    def owners(self) -> list[str]:
+        """The roles that own what is ours."""
+        return sorted({self.owner, *self.definers.values()} - {""})
 
     def entry(self, name: str, partition_of: str | None) -> Relation | None:
         """Return the entry for a relation of the catalog; a partition's is its parent's of [partitions]."""
@@ -202,6 +249,15 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             rights={command: _rights(groups, [layer.get(command, {}) for layer in layers]) for command in COMMANDS},
             columns=each.get("columns", {}),
             candidates=tuple(each.get("candidates", [])),
+            example=each.get("example", next(iter(each.get("rows", [])), {})),
+            refuses={
+                rule: tuple(what) if isinstance(what, list) else (what,)
+                for rule, what in each.get("refuses", {}).items()
+            },
+            accepts=each.get("accepts", {}),
+            required=tuple(each.get("required", [])),
+            on_delete=each.get("on_delete", {}),
+            triggers={rule: Statement(**what, what=rule) for rule, what in each.get("triggers", {}).items()},
         )
 
     relations = {qualified(name): relation(name, each) for name, each in found.get("relations", {}).items()}
@@ -229,6 +285,19 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         oracles={qualified(name): each for name, each in found.get("oracles", {}).items()},
         notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
         calls={qualified(name): each for name, each in found.get("calls", {}).items()},
+        tests=path.parent / settings["tests"] if "tests" in settings else None,
+        trials=tuple(
+            Statement(**{**each, "of": qualified(each["of"]), "before": tuple(each.get("before", []))})
+            for each in found.get("trials", [])
+        ),
+        survivors=found.get("survivors", {}),
+        setup=path.parent / settings["setup"] if "setup" in settings else None,
+        lints={
+            stem: {
+                name: AcceptedLint(**({"reason": why} if isinstance(why, str) else why)) for name, why in each.items()
+            }
+            for stem, each in found.get("lints", {}).items()
+        },
     )
 
 
@@ -267,6 +336,9 @@ def _check(access: Access) -> None:
                 )
         if relation.rows and not relation.keys:
             raise UsageError(f"{where} which rows it has, and not the key that tells them apart.")
+    for trial in access.trials:
+        if trial.actor not in {actor.name for actor in access.actors}:
+            raise UsageError(f"the access file {access.path.name} has a trial ({trial.what}) of an unknown actor.")
     for actor in access.actors:
         if actor.role not in access.roles or (actor.tenant and actor.tenant not in access.tenants):
             raise UsageError(

@@ -140,6 +140,11 @@ class Maker:
                     role, found.full, command, ALLOWED if allowed else REFUSED, column.name,
                     trial=trial, question=question,
                 )  # fmt: skip
+                if found.kind == "v" and command == "select":
+                    # A view that runs as its reader refuses for the table beneath, whatever is granted on itself.
+                    yield Cell(
+                        role, found.full, command, ALLOWED if allowed else REFUSED, column.name, question=question
+                    )
         if found.kind != "S":
             allowed = entry.right("delete", actor) != REFUSED
             trial = None if found.fixed else Trial(role, self._sql("delete_none", found))
@@ -300,16 +305,12 @@ class Maker:
         )
         for role in self.access.roles:
             owner = any(each.member_of and set(each.member_of) & set(allowed) for each in [self.access.roles[role]])
-            expected = ALLOWED if role in allowed or owner or role == self._owner else REFUSED
+            expected = ALLOWED if role in allowed or owner or role == self.access.owner else REFUSED
             yield Cell(
                 role, function.full, "execute", expected,
                 trial=Trial(role, statement) if function.kind in "fa" else None,
                 question=Question(role, function.oid, "EXECUTE", kind="f"),
             )  # fmt: skip
-
-    @property
-    def _owner(self) -> str:
-        return next((actor.role for actor in self.access.actors if actor.name == "owner"), "")
 
     def escapes(self) -> Iterator[Cell]:
         """A role takes on no other: tried as a session of that role, which has no superuser behind it."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from portaldb.verify.access import Access
-from portaldb.verify.cells import Cell
-from portaldb.verify.found import Catalog
+from portaldb.verify.cells import REFUSED, Cell
+from portaldb.verify.found import Catalog, Found, Policy
 from portaldb.verify.trial import Result
 
 _YES = ("true", "on", "1", "yes")
@@ -13,7 +13,13 @@ _POWERS = ("superuser", "bypassrls", "createrole", "createdb", "replication")
 
 def check(access: Access, catalog: Catalog) -> list[Result]:
     """Return a result for each relation, function and role."""
-    return [*_relations(access, catalog), *_functions(access, catalog), *_roles(access, catalog)]
+    return [
+        *_relations(access, catalog),
+        *_policies(access, catalog),
+        *_functions(access, catalog),
+        *_roles(access, catalog),
+        *_defaults(access, catalog),
+    ]
 
 
 def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
@@ -23,6 +29,11 @@ def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
             found.full, "entry", found.entry is not None,
             "has an entry", f"our roles reach it, and the access file has no entry for it in {where}",
         )  # fmt: skip
+        if found.entry and found.entry.forced:
+            yield _result(
+                found.full, "row security", found.forced,
+                "is enabled and forced", "is not enabled, or not forced on its owner",
+            )  # fmt: skip
         if found.kind == "v" and found.entry and found.entry.ours:
             needed = "security_barrier" if found.entry.owner_rights else "security_invoker"
             yield _result(
@@ -38,6 +49,39 @@ def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
             yield _result(
                 name, "entry", False, "", "the access file has an entry for it, and none of our roles reaches it"
             )
+
+
+def _policies(access: Access, catalog: Catalog) -> Iterator[Result]:
+    """A policy that is for more than anyone may is a hole that opens with the next grant."""
+    bypassing = {row["name"] for row in catalog.roles if row["bypassrls"]}
+    for found in catalog.relations:
+        if found.entry is None or not found.entry.ours or found.partition_of:
+            continue
+        for policy in found.policies:
+            faults = [
+                fault for role in policy.roles for fault in _policy_faults(access, found, policy, role, bypassing)
+            ]
+            yield _result(
+                found.full, f"policy {policy.name}", not faults, "is for those who may", "; ".join(faults),
+            )  # fmt: skip
+
+
+def _policy_faults(access: Access, found: Found, policy: Policy, role: str, bypassing: set[str]) -> Iterator[str]:
+    actor = next((actor for actor in access.actors if actor.role == role), None)
+    if role == "public":
+        yield "it names PUBLIC, so that whoever is granted anything later passes through it"
+    elif actor is None or found.entry is None:
+        yield f"it names {role}, as whom nobody acts in the access file"
+    elif role in bypassing:
+        yield f"it names {role}, who goes past policies"
+    else:
+        idle = [command for command in policy.commands if found.entry.right(command, actor) == REFUSED]
+        if idle:
+            yield f"it is for {', '.join(idle).upper()} too, which {role} may not"
+        for other in found.policies:
+            covers = set(policy.commands) <= set(other.commands)
+            if policy.permissive and other != policy and other.lets_all_through and role in other.roles and covers:
+                yield f"it does nothing for {role}, whom {other.name} lets through anyway"
 
 
 def _functions(access: Access, catalog: Catalog) -> Iterator[Result]:
@@ -69,10 +113,19 @@ def _roles(access: Access, catalog: Catalog) -> Iterator[Result]:
             "as meant", said,
         )  # fmt: skip
         if not _owns(access, role.name):
-            places = [*row["creates_in"], *["pg_temp"] * row["temporary"]]
+            places = [*row["creates_in"], *["pg_temp"] * row["temporary"], *["new schemas"] * row["makes_schemas"]]
             yield _result(
                 role.name, "create", not places, "makes no objects", f"may make objects in {_list(places)}",
             )  # fmt: skip
+
+
+def _defaults(access: Access, catalog: Catalog) -> Iterator[Result]:
+    for owner in access.owners:
+        given = [f"{row['kind']} for {row['grantee']}" for row in catalog.defaults if row["owner"] == owner]
+        yield _result(
+            owner, "default privileges", not given,
+            "what it makes is its own", f"what it makes is open to others from the start: {_list(given)}",
+        )  # fmt: skip
 
 
 def _list(names: Iterable[str]) -> str:

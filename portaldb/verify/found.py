@@ -22,6 +22,50 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """A policy of a relation: for 'all' or one command, and whom it names ('public' for everyone)."""
+
+    name: str
+    permissive: bool
+    command: str
+    roles: tuple[str, ...]
+    using: str | None
+    check: str | None
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that it is for."""
+        return ("select", "insert", "update", "delete") if self.command == "all" else (self.command,)
+
+    @property
+    def lets_all_through(self) -> bool:
+        """Whether it keeps no row from those whom it names."""
+        return self.permissive and {self.using, self.check} <= {"true", None}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a relation refuses or does by itself: a constraint, a unique index, a NOT NULL column, a trigger."""
+
+    name: str
+    kind: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of one column: from which table and column to which, and what a DELETE there does."""
+
+    name: str
+    oid: int
+    target: int
+    source: str
+    source_column: str
+    target_column: str
+    on_delete: str
+
+
+@dataclass(frozen=True)
 class Found:
     """A relation of the catalog, and which synthetic rows it shows to whoever sees everything."""
 
@@ -32,10 +76,13 @@ class Found:
     partition_of: str | None
     fixed: bool
     options: list[str]
+    forced: bool
     columns: tuple[Column, ...]
     entry: Relation | None = None
     present: dict[str, str] = field(default_factory=dict)
     referred: tuple[tuple[str, str, str], ...] = ()
+    policies: tuple[Policy, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @property
     def full(self) -> str:
@@ -81,9 +128,11 @@ class Catalog:
     relations: tuple[Found, ...]
     functions: tuple[Function, ...]
     roles: tuple[dict[str, Any], ...]
+    defaults: tuple[dict[str, Any], ...]
+    foreign_keys: tuple[ForeignKey, ...]
 
 
-def look(connection: Connection, access: Access, labels: Labels) -> Catalog:
+def look(connection: Connection, access: Access, labels: Labels, *, rows_too: bool = True) -> Catalog:
     """Read the catalog, and which synthetic rows each relation shows to this login, which sees everything."""
     roles = {"roles": list(access.roles), "schemas": access.schemas}
     rows = connection.execute(query("verify", "relations"), roles).fetchall()
@@ -91,21 +140,36 @@ def look(connection: Connection, access: Access, labels: Labels) -> Catalog:
     for each in connection.execute(query("verify", "columns"), {"oids": [row["oid"] for row in rows]}):
         columns.setdefault(each.pop("oid"), []).append(Column(**each))
     referred: dict[int, list[tuple[str, str, str]]] = {}
-    for each in connection.execute(query("verify", "foreign_keys"), {}):
-        referred.setdefault(each["target"], []).append((each["source"], each["source_column"], each["target_column"]))
+    keys = tuple(ForeignKey(**each) for each in connection.execute(query("verify", "foreign_keys"), {}))
+    for key in keys:
+        if key.on_delete == "refuse" and key.oid != key.target:
+            referred.setdefault(key.target, []).append((key.source, key.source_column, key.target_column))
+    oids = {"oids": [row["oid"] for row in rows]}
+    policies: dict[int, list[Policy]] = {}
+    for each in connection.execute(query("verify", "policies"), oids):
+        policies.setdefault(each.pop("oid"), []).append(Policy(**{**each, "roles": tuple(each["roles"])}))
+    rules: dict[int, list[Rule]] = {}
+    for each in connection.execute(query("verify", "rules"), oids):
+        rules.setdefault(each.pop("oid"), []).append(Rule(**each))
     relations = []
     for row in rows:
         entry = access.entry(f"{row['schema']}.{row['name']}", row["partition_of"])
         found = Found(
-            **row, columns=tuple(columns.get(row["oid"], ())), entry=entry, referred=tuple(referred.get(row["oid"], ()))
-        )
-        relations.append(_with_present(connection, access, labels, found))
+            **row, columns=tuple(columns.get(row["oid"], ())), entry=entry,
+            referred=tuple(referred.get(row["oid"], ())), policies=tuple(policies.get(row["oid"], ())),
+            rules=tuple(rules.get(row["oid"], ())),
+        )  # fmt: skip
+        relations.append(_with_present(connection, access, labels, found) if rows_too else found)
     functions = [
         Function(**{**each, "arguments": tuple(each["arguments"])})
         for each in connection.execute(query("verify", "functions"), roles)
     ]
     known = connection.execute(query("verify", "roles"), roles).fetchall()
-    return Catalog(connection.info.server_version, tuple(relations), tuple(functions), tuple(known))
+    owners = {"owners": access.owners}
+    defaults = connection.execute(query("verify", "defaults"), owners).fetchall()
+    return Catalog(
+        connection.info.server_version, tuple(relations), tuple(functions), tuple(known), tuple(defaults), keys
+    )
 
 
 def _with_present(connection: Connection, access: Access, labels: Labels, found: Found) -> Found:

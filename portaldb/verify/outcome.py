@@ -49,6 +49,8 @@ class TestFile:
     name: str
     assertions: int
     failed: tuple[str, ...] = ()
+    skipped: str = ""
+    """The reason by which the file skipped itself; empty where it ran."""
 
     @property
     def ok(self) -> bool:
@@ -68,6 +70,8 @@ class Mutant:
     """The first failure in words; empty for a survivor."""
     accepted: str = ""
     """The reason by which the access file lets it survive."""
+    behaviour: bool = False
+    """Whether a statement that was tried showed it, and not the catalog alone."""
 
     @property
     def ok(self) -> bool:
@@ -90,6 +94,8 @@ class Outcome:
     linted: list[Lint] = field(default_factory=list)
     """Every lint that ran, found something or not."""
     tests: list[TestFile] | None = None
+    without_tests: str = ""
+    """Why pgTAP was not run; empty where it was."""
     mutants: list[Mutant] | None = None
 
     @property

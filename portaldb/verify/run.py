@@ -3,18 +3,20 @@
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
 
 from portaldb import bootstrap, database, engine
 from portaldb.database import Connection, query
-from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError
+from portaldb.errors import EnvironmentMissingError, FindingsError, RefusedError, RightsError, UsageError
 from portaldb.source import Migration
-from portaldb.verify import attack, cells, coverage, forms, found, trial
+from portaldb.verify import attack, cells, coverage, forms, found, lints, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.labels import Labels
 from portaldb.verify.outcome import Outcome
@@ -27,11 +29,20 @@ MADE_BY = "A throwaway database of portaldb verify."
 """The comment by which a database that a killed run left behind is known."""
 
 
+class Say(Protocol):
+    """Tell a person how far it is; a passing line is overwritten by the next, and left out of a log."""
+
+    def __call__(self, line: str, *, passing: bool = False) -> None:
+        """Say a line."""
+        ...
+
+
 @contextmanager
-def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None]) -> Iterator[str]:
+def throwaway(url: str, migrations: list[Migration], say: Say, setup: Path | None = None) -> Iterator[str]:
     """Make a database from the migrations, and drop it afterwards, whatever happened meanwhile.
 
-    Raises FindingsError where a role of the server has powers that `init` would take from it: they are not mended here.
+    `setup` is a file of SQL that is run after them: the schema of another product. Raises FindingsError where a role of
+    the server has powers that `init` would take from it: they are not mended here.
     """
     name = f"portaldb_verify_{secrets.token_hex(6)}"
     target = database.with_database(url, name)
@@ -41,10 +52,12 @@ def throwaway(url: str, migrations: list[Migration], say: Callable[[str], None])
         # Ended by its parent (a CI that gives up), it cleans up as after Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
+            say(f"Making a throwaway database from {len(migrations)} migrations …", passing=True)
             _make(server, name)
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
-            say(f"a throwaway database from {len(migrations)} migrations")
+            if setup:
+                _run_file(target, setup)
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -61,12 +74,21 @@ def _make(server: Connection, name: str) -> None:
         server.execute(sql.SQL(query("verify", statement)).format(**parts))
 
 
-def _drop_left_behind(server: Connection, say: Callable[[str], None]) -> None:
+def _drop_left_behind(server: Connection, say: Say) -> None:
     """Drop what runs that were killed have left: marked as ours, claimed by no process, and with nobody in it."""
     for row in server.execute(query("verify", "left_behind"), {"comment": MADE_BY}).fetchall():
         with suppress(psycopg.errors.ObjectInUse):
             server.execute(sql.SQL(query("verify", "drop_left_behind")).format(database=sql.Identifier(row["name"])))
             say(f"dropped {row['name']}, which a run that was killed had left behind")
+
+
+def _run_file(url: str, path: Path) -> None:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the setup that the access file names cannot be read: {error}") from None
+    with database.connect(url, name="portaldb verify") as connection, database.translated(f"running {path.name}"):
+        connection.execute(text)
 
 
 def _quiet(line: str, *, passing: bool = False) -> None:
@@ -83,8 +105,8 @@ def _require_roles_alone(target: str, name: str) -> None:
         )
 
 
-def verify(url: str, access: Access, *, live: bool) -> Outcome:
-    """Try every cell in one transaction, which is rolled back.
+def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcome:
+    """Try every cell and ask the catalog every lint in one transaction, which is rolled back.
 
     Raises RefusedError on a standby, RightsError for a login that cannot act as everyone.
     """
@@ -92,12 +114,15 @@ def verify(url: str, access: Access, *, live: bool) -> Outcome:
     labels = Labels(access.ids)
     with database.connect(url, name="portaldb verify") as connection:
         version = require(connection, access)
+        say("Trying who reaches what …", passing=True)
         with inside(connection, live=live):
             access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)
+            findings = lints.run(connection, access)
         results += [] if live else attack.sessions(connection, url, access)
     where = database.describe(url) if live else "a throwaway database"
-    return Outcome(where, live, access, labels, results, time.monotonic() - began, version)
+    seconds = time.monotonic() - began
+    return Outcome(where, live, access, labels, results, seconds, version, findings, lints.all_lints())
 
 
 @contextmanager
@@ -121,6 +146,7 @@ _SETTINGS = (
     ("search_path", "pg_catalog, pg_temp"),
     ("client_min_messages", "error"),
     ("row_security", "on"),
+    ("jit", "off"),
 )
 
 
@@ -160,9 +186,18 @@ def matrix(
 ) -> list[Result]:
     """Make the synthetic rows, try every cell (or those of one relation `only`), and add what needs no trial."""
     catalog, derived = prepare(connection, access, labels, live=live, only=only)
+    shown = [cell for cell in trials.derive(access, catalog, labels, live=live) if only in (None, cell.relation)]
     results = trial.run(connection, derived, access.setting)
-    stale = forms.undeclared(access, catalog, results, only)
-    return in_order(access, [*coverage.check(access, catalog), *results, *stale])
+    return in_order(
+        access,
+        [
+            *coverage.check(access, catalog),
+            *trials.coverage(catalog),
+            *results,
+            *forms.undeclared(access, catalog, results, only),
+            *trials.run(connection, into_state(access, shown, live=live), access.setting),
+        ],
+    )
 
 
 def of_this_state(connection: Connection, access: Access) -> Access:

@@ -15,13 +15,12 @@ def actor(outcome: Outcome, name: str) -> Actor | None:
 def who(outcome: Outcome, result: Result) -> str:
     """Name whoever acted: the actor with their tenant, or the role."""
     found = actor(outcome, result.cell.actor)
-    if found is None:
-        return result.cell.actor
-    return (
-        f"{found.title} (tenant {found.tenant}, as {found.role})"
-        if found.tenant
-        else f"{found.title} (as {found.role})"
-    )
+    return named(found) if found else result.cell.actor
+
+
+def named(found: Actor) -> str:
+    """Name an actor with their tenant and role."""
+    return f"{found.title} ({f'tenant {found.tenant}, ' if found.tenant else ''}as {found.role})"
 
 
 def statement(outcome: Outcome, result: Result) -> str:

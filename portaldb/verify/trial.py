@@ -10,7 +10,7 @@ from psycopg import sql
 
 from portaldb.database import Connection, query
 from portaldb.verify.access import Access
-from portaldb.verify.cells import ALLOWED, REFUSED, Cell
+from portaldb.verify.cells import ALLOWED, REFUSED, Cell, Trial
 from portaldb.verify.labels import Labels
 
 BATCH = 400
@@ -70,7 +70,7 @@ def run(connection: Connection, cells: Iterable[Cell], setting: str) -> list[Res
     """Try cells and return what came of each, in their order."""
     cells = list(cells)
     answers = [
-        *_try(connection, [cell for cell in cells if cell.trial and not cell.trial.copy], setting),
+        *attempt(connection, [cell for cell in cells if cell.trial and not cell.trial.copy], setting),
         *_copy(connection, [cell for cell in cells if cell.trial and cell.trial.copy], setting),
     ]
     observed = {id(cell): _judge(cell, answer) for cell, answer in answers}
@@ -82,7 +82,8 @@ def run(connection: Connection, cells: Iterable[Cell], setting: str) -> list[Res
     return [Result(cell, *observed.get(id(cell), untried)) for cell in cells]
 
 
-def _try(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
+def attempt(connection: Connection, cells: list[Cell], setting: str) -> list[tuple[Cell, dict[str, Any]]]:
+    """Run the trials of cells, and return each cell with the server's answer."""
     # The same statement by the same role in the same context has one answer.
     unique: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -156,6 +157,30 @@ def _rows_told(cell: Cell, answer: dict[str, Any]) -> str:
     if cell.trial and (cell.trial.fetch or cell.trial.look):
         return f"{len(_reached(cell, answer))} {'found' if cell.what == 'attack' else 'of the synthetic rows'}"
     return "done"
+
+
+def question(cell: Cell, before: tuple[str, ...]) -> Trial:
+    """Write a cell's question to the catalog as a statement, to be asked after others; it gives allowed or refused."""
+    assert cell.question is not None  # noqa: S101 - asked of cells that have one
+    asked = cell.question
+    privilege = sql.Literal(asked.privilege)
+    if asked.kind == "f":
+        call = "has_function_privilege({role}, {oid}, {privilege})"
+    elif asked.kind == "S":
+        call = "has_sequence_privilege({role}, {oid}, {privilege})"
+    elif asked.column is not None:
+        call = "has_column_privilege({role}, {oid}, {column}, {privilege})"
+    elif asked.privilege == "REFERENCES":
+        call = "has_any_column_privilege({role}, {oid}, {privilege})"
+    else:
+        call = "has_table_privilege({role}, {oid}, {privilege})"
+    statement = sql.SQL(query("verify", "asked")).format(
+        has=sql.SQL(call).format(
+            role=sql.Literal(asked.role), oid=sql.SQL(f"{asked.oid}::oid"), column=sql.Literal(asked.column),
+            privilege=privilege,
+        )
+    )  # fmt: skip
+    return Trial("none", statement.as_string(None), before=before, fetch=True)
 
 
 def _ask(connection: Connection, cells: list[Cell]) -> list[tuple[Cell, str]]:

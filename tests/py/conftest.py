@@ -23,6 +23,7 @@ from typing import Protocol
 
 import psycopg
 import pytest
+from browser import MISSING as BROWSER_MISSING
 from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
@@ -83,11 +84,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Give the seed, and name what was not run for want of Docker: a skip must not pass for a success."""
+    """Give the seed, and name what was not run for want of Docker or a browser: a skip must not pass for a success."""
     terminalreporter.write_line(f"Seed of what was chosen at random: --seed {terminalreporter.config.option.seed}")
-    without = [report for report in terminalreporter.getreports("skipped") if ENGINE_MISSING in str(report.longrepr)]
-    if without:
-        terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {ENGINE_MISSING}.", red=True)
+    skipped = terminalreporter.getreports("skipped")
+    for missing in (ENGINE_MISSING, BROWSER_MISSING):
+        without = [report for report in skipped if missing in str(report.longrepr)]
+        if without:
+            terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {missing}.", red=True)
 
 
 class MakeDatabase(Protocol):
@@ -148,8 +151,8 @@ class Container:
 
 
 @contextmanager
-def start_container() -> Iterator[Container]:
-    """Run the image of deploy/Dockerfile; it is gone at the end of the block."""
+def start_container(settings: str = "") -> Iterator[Container]:
+    """Run the image of deploy/Dockerfile, with further settings; it is gone at the end of the block."""
     require_engine()
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import DockerContainer
@@ -160,7 +163,7 @@ def start_container() -> Iterator[Container]:
     testcontainers_config.ryuk_disabled = True  # its image comes from a registry, and the end is seen to here
     password = secrets.token_hex(16)
     image = built.stdout.strip()
-    settings = "-c fsync=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=200"
+    settings += " -c fsync=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=200"
     with (
         DockerContainer(image)
         .with_exposed_ports(5432)

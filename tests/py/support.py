@@ -48,12 +48,12 @@ def one(url: str, query: str, *values: object) -> Any:  # noqa: ANN401 - a value
     return value
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Wait for something that another process does and tells nobody; fail where it does not come."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE} s in vain for: {what}")
+            pytest.fail(f"waited {patience} s in vain for: {what}")
         time.sleep(0.01)
 
 

@@ -95,6 +95,8 @@ def test_wheel_carries_the_tree_s_sql_byte_for_byte(wheel: zipfile.ZipFile) -> N
         if re.match(rf"portaldb/sql/({'|'.join(FOLDERS)})/", name)
     }
     assert inside == carried()
+    tests = {name.rpartition("/")[2] for name in wheel.namelist() if name.startswith("portaldb/sql/tests/sql/")}
+    assert tests == {path.name for path in (ROOT / "tests/sql").iterdir()}, "verify runs pgTAP from the wheel too"
     assert wheel.read("portaldb/cli.py") == (ROOT / "cli.py").read_bytes()
 
 
@@ -110,7 +112,7 @@ def test_sdist_carries_the_tree_s_sql_byte_for_byte(built: dict[str, Path]) -> N
 
 
 def test_installed_command_works_from_an_empty_directory(installed: Path, server: str, tmp_path: Path) -> None:
-    """init, migrate and status need no checkout: the wheel has the SQL."""
+    """init, migrate, status and verify need no checkout: the wheel has the SQL, pgTAP's tests too."""
     name = f"test_{secrets.token_hex(6)}"
     command, url = installed / "portaldb", conninfo.make_conninfo(server, dbname=name)
     assert call(command, "--version", cwd=tmp_path).startswith("portaldb, version ")
@@ -119,6 +121,7 @@ def test_installed_command_works_from_an_empty_directory(installed: Path, server
         call(command, "init", cwd=tmp_path, DATABASE_URL=url)
         assert f"{len(carried()) // 2} migrations applied" in call(command, "migrate", cwd=tmp_path, DATABASE_URL=url)
         call(command, "status", "--check", cwd=tmp_path, DATABASE_URL=url)
+        assert "✓ pgTAP" in call(command, "verify", cwd=tmp_path, DATABASE_URL=url)
     finally:
         drop_database(server, name)
     assert list(tmp_path.iterdir()) == []
@@ -160,7 +163,7 @@ def test_command_has_help_with_an_example(path: str) -> None:
 
 @pytest.mark.parametrize("page", reference.pages(), ids=lambda page: str(page.name))
 def test_reference_page_is_what_the_command_says(page: Path) -> None:
-    """docs/commands.md and docs/exit-codes.md are made anew when the command changes."""
+    """Pages of docs/ and pgTAP's lists are made anew when the command or the access file changes."""
     wanted = reference.pages()[page]
     assert page.read_text(encoding="utf-8") == wanted, "stale: run `python scripts/reference.py`"
 

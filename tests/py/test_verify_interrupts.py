@@ -13,6 +13,15 @@ THERE = "SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^portaldb_verify
 UNDER_WAY = f"{THERE} AND application_name = 'portaldb verify' AND state = 'active'"
 
 
+def hear(said: list[str]) -> run.Say:
+    """Give a run somebody who notes what it says."""
+
+    def say(line: str, *, passing: bool = False) -> None:
+        said.append(line)
+
+    return say
+
+
 def left_behind(server: str) -> str:
     """Kill a run midway, and return the name of the database that it leaves behind."""
     before = set(ask(server, THROWAWAYS))
@@ -28,7 +37,7 @@ def test_verify_killed_is_cleaned_up_by_the_next(server: str) -> None:
     """What kill -9 leaves behind goes with the next run, which says so."""
     left = left_behind(server)
     said: list[str] = []
-    with run.throwaway(server, [], said.append) as target:
+    with run.throwaway(server, [], hear(said)) as target:
         assert ask(server, THROWAWAYS) == [conninfo.conninfo_to_dict(target)["dbname"]]
     assert any(left in line for line in said)
     assert not ask(server, THROWAWAYS)
@@ -43,12 +52,12 @@ def test_verify_drops_nothing_but_what_a_run_left_behind(server: str) -> None:
         ask(server, f"COMMENT ON DATABASE {used} IS '{run.MADE_BY}'")
         with (
             psycopg.connect(conninfo.make_conninfo(server, dbname=used)),
-            run.throwaway(server, [], print) as target,
+            run.throwaway(server, [], hear([])) as target,
         ):
             under_way = str(conninfo.conninfo_to_dict(target)["dbname"])
-            with run.throwaway(server, [], print):
+            with run.throwaway(server, [], hear([])):
                 assert {foreign, used, under_way} <= set(ask(server, THROWAWAYS))
-        with run.throwaway(server, [], print):
+        with run.throwaway(server, [], hear([])):
             assert foreign in ask(server, THROWAWAYS)
             assert used not in ask(server, THROWAWAYS)
     finally:
@@ -67,7 +76,7 @@ def test_verify_server_stopped_midway_is_told(portaldb: Portaldb) -> None:
             assert "connection was lost while trying who reaches what" in paragraph(finish(process), 3)
         cluster.start()
         assert len(ask(server, THROWAWAYS)) == 1
-        with run.throwaway(server, [], print):
+        with run.throwaway(server, [], hear([])):
             assert len(ask(server, THROWAWAYS)) == 1
     finally:
         cluster.destroy()

@@ -1,5 +1,12 @@
 -- The registry's jobs are in pg_cron, once each, and the sync brings back what was changed by hand.
 \ir begin.psql
+SELECT count(*) = 1 AS scheduled FROM pg_extension AS e WHERE e.extname = 'pg_cron' \gset
+\if :scheduled
+\else
+    -- A throwaway or renamed database; tests/py/test_pgtap.py runs this file where pg_cron is.
+    \echo 1..0 # SKIP pg_cron lives in another database of this server
+    \quit
+\endif
 SELECT plan(11);
 
 CREATE TEMPORARY VIEW registered AS

@@ -1,4 +1,5 @@
 -- Who holds which privilege: exactly these, relation by relation and column by column.
+-- The two lists between marks are made from portaldb/access.toml by scripts/reference.py.
 \ir begin.psql
 SET LOCAL search_path = tap;
 SELECT plan(13);
@@ -14,7 +15,7 @@ FROM pg_class AS c
 INNER JOIN pg_roles AS o ON c.relowner = o.oid
 INNER JOIN pg_namespace AS n ON c.relnamespace = n.oid
 WHERE
-    n.nspname = 'public' AND o.rolname = 'mcp_admin'
+    n.nspname = 'public' AND o.rolname IN ('mcp_admin', 'portal_api')
     -- The record of migrations is not of their making.
     AND c.relname !~ '^(_?yoyo|portaldb)_|^_';
 
@@ -27,10 +28,11 @@ SELECT set_eq(
     FROM relations AS c
     CROSS JOIN aclexplode(c.relacl) AS a
     LEFT JOIN pg_roles AS r ON r.oid = a.grantee
-    WHERE a.grantee <> c.relowner
+    WHERE r.rolname IS DISTINCT FROM 'mcp_admin'
     GROUP BY 1, 2
     $$,
     $$
+    -- from access.toml, relations: begin
     VALUES
     ('portal_app', 'users', 'SELECT'),
     ('portal_app', 'mcp_servers', 'DELETE SELECT'),
@@ -40,13 +42,16 @@ SELECT set_eq(
     ('portal_app', 'team_members', 'SELECT'),
     ('portal_app', 'user_dashboard', 'SELECT'),
     ('portal_app', 'server_statistics', 'SELECT'),
+    ('portal_app', 'app_reach', 'SELECT'),
     ('portal_runner', 'mcp_servers', 'SELECT'),
     ('portal_runner', 'user_server_configs', 'SELECT'),
     ('portal_maintenance', 'jobs', 'SELECT'),
-    ('portal_api', 'settings', 'SELECT'),
     ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
-    ('portal_monitor', 'monitor_audit_summary', 'SELECT')
+    ('portal_monitor', 'monitor_audit_summary', 'SELECT'),
+    ('portal_api', 'app_reach', 'SELECT'),
+    ('portal_api', 'settings', 'SELECT')
+    -- from access.toml, relations: end
     $$,
     'privileges on whole relations are these, and no TRUNCATE, REFERENCES or TRIGGER among them'
 );
@@ -56,7 +61,7 @@ SELECT set_eq(
         coalesce(r.rolname::text, 'PUBLIC') AS role_name,
         c.name,
         x.privilege_type,
-        string_agg(a.attname::text, ' ' ORDER BY a.attnum) AS columns
+        string_agg(a.attname::text, ' ' ORDER BY a.attname::text COLLATE "C") AS columns
     FROM relations AS c
     INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
     CROSS JOIN aclexplode(a.attacl) AS x
@@ -64,44 +69,44 @@ SELECT set_eq(
     GROUP BY 1, 2, 3
     $$,
     $$
+    -- from access.toml, columns: begin
     VALUES
     ('portal_app', 'users', 'UPDATE', 'display_name metadata'),
     (
         'portal_app', 'mcp_servers', 'INSERT',
-        'name display_name description image catalog_type category tags metadata version created_by'
+        'catalog_type category created_by description display_name image metadata name tags '
+        'version'
     ),
     (
         'portal_app', 'mcp_servers', 'UPDATE',
-        'display_name description image category tags metadata version is_active'
+        'category description display_name image is_active metadata tags version'
     ),
     (
         'portal_app', 'user_server_configs', 'INSERT',
-        'user_id server_id enabled encrypted_config config_metadata'
+        'config_metadata enabled encrypted_config server_id user_id'
     ),
-    (
-        'portal_app', 'user_server_configs', 'UPDATE',
-        'enabled encrypted_config config_metadata'
-    ),
+    ('portal_app', 'user_server_configs', 'UPDATE', 'config_metadata enabled encrypted_config'),
     (
         'portal_app', 'user_sessions', 'INSERT',
-        'user_id session_token refresh_token ip_address user_agent expires_at'
+        'expires_at ip_address refresh_token session_token user_agent user_id'
     ),
     (
         'portal_app', 'user_sessions', 'UPDATE',
-        'session_token refresh_token last_activity expires_at is_active'
+        'expires_at is_active last_activity refresh_token session_token'
     ),
+    ('portal_runner', 'users', 'SELECT', 'id is_active'),
     (
         'portal_runner', 'user_server_configs', 'UPDATE',
         'container_id container_state last_state_change'
     ),
-    ('portal_runner', 'users', 'SELECT', 'id is_active'),
-    ('portal_api', 'users', 'SELECT', 'id role is_active'),
-    ('portal_api', 'users', 'INSERT', 'azure_oid email display_name metadata'),
+    ('portal_api', 'users', 'SELECT', 'id is_active role'),
+    ('portal_api', 'users', 'INSERT', 'azure_oid display_name email metadata'),
     (
         'portal_api', 'audit_logs', 'INSERT',
-        'id user_id action resource_type resource_id details ip_address user_agent session_id'
+        'action details id ip_address resource_id resource_type session_id user_agent user_id'
     ),
-    ('portal_api', 'team_members', 'SELECT', 'team_id user_id role')
+    ('portal_api', 'team_members', 'SELECT', 'role team_id user_id')
+    -- from access.toml, columns: end
     $$,
     'privileges on columns are these'
 );

@@ -1,0 +1,348 @@
+"""Mutation testing of the rules: each weakening is applied in a savepoint, and the suite must turn red.
+
+The suite is what `portaldb verify` tries (the matrix, the trials) and reads (the catalog checks, the lints). What a
+change touches is tried first, then the catalog is read, then all the rest is tried: so whatever survives has survived
+everything.
+"""
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import psycopg
+
+from portaldb import database
+from portaldb.database import Connection, query
+from portaldb.report import console
+from portaldb.source import Migration
+from portaldb.verify import coverage, found, lints, mutants, run, tell, trial, trials
+from portaldb.verify.access import Access
+from portaldb.verify.cells import REFUSED, Cell
+from portaldb.verify.labels import Labels
+from portaldb.verify.mutants import Change
+from portaldb.verify.outcome import Mutant, Outcome
+from portaldb.verify.trial import Result
+
+CHUNK = 200
+"""Grants a round trip."""
+
+_FIRST, _MOST = 40, trial.BATCH
+"""Cells of the first round trip, and of a later one: most weakenings show at once."""
+
+Advance = Callable[[int, int], None]
+"""Takes how many changes are done, and of how many."""
+
+
+class _StoppedError(Exception):
+    """Another worker failed, or the person gave up."""
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """What a worker tries, on a database of its own."""
+
+    connection: Connection
+    access: Access
+    labels: Labels
+    cells: list[Cell]
+    shown: list[Cell]
+    """The trials of constraints and triggers."""
+    by_relation: dict[str, list[Cell]]
+    """Cells, then trials."""
+    stop: Event
+
+    def results(self, cells: list[Cell]) -> list[Result]:
+        """Try cells of either sort, the trials first; raise _StoppedError where the run is over."""
+        if self.stop.is_set():
+            raise _StoppedError
+        shown = {id(cell) for cell in self.shown}
+        setting = self.access.setting
+        return [
+            *trials.run(self.connection, [cell for cell in cells if id(cell) in shown], setting),
+            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], setting),
+        ]
+
+
+def mutated(outcome: Outcome, url: str, migrations: list[Migration]) -> Outcome:
+    """Return a green outcome with what became of every mutant, tried on its database and on a second one like it."""
+    began = time.monotonic()
+    setup = outcome.access.setup
+    with run.throwaway(url, migrations, _quiet, setup) as second, _progress() as advance:
+        tried = mutate([url, second], outcome.access, advance)
+    return replace(outcome, mutants=tried, seconds=outcome.seconds + time.monotonic() - began)
+
+
+def _quiet(line: str, *, passing: bool = False) -> None:
+    """Say nothing: the bar tells how far it is."""
+
+
+@contextmanager
+def _progress() -> Iterator[Advance]:
+    """Show a bar on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    out = console(stderr=True)
+    columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("mutants", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
+    """Try every change, shared out among throwaway databases that are alike; return what became of each.
+
+    Raises whatever a worker raised; then, and on Ctrl-C, the others stop at once.
+    """
+    generated = changes(urls[0], access)
+    work = _Work(len(generated), advance)
+    work.shared.extend([change] for change in generated if change.shared)
+    work.common.extend(_chunks(change for change in generated if not change.shared))
+    with ThreadPoolExecutor(len(urls)) as pool:
+        futures = [pool.submit(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            work.stop.set()
+            for connection in work.connections:
+                connection.cancel()
+    order = {change: place for place, change in enumerate(generated)}
+    tried = sorted(work.done, key=lambda pair: order[pair[0]])
+    return accept([mutant for _, mutant in tried if mutant], access.survivors)
+
+
+def accept(tried: list[Mutant], survivors: dict[str, str]) -> list[Mutant]:
+    """Give survivors the reason that the access file lists for them; a listed one that does not survive is added."""
+    patterns = {pattern: re.compile(re.escape(pattern).replace(r"\*", ".*")) for pattern in survivors}
+    used: set[str] = set()
+    judged = []
+    for mutant in tried:
+        named = f"{mutant.kind}: {mutant.statement}"
+        pattern = next((each for each, form in patterns.items() if form.fullmatch(named)), "")
+        if pattern and not mutant.killed_by:
+            used.add(pattern)
+            mutant = replace(mutant, accepted=survivors[pattern])  # noqa: PLW2901 - the same one, judged
+        judged.append(mutant)
+    stale = "listed in [survivors], and nothing like it survives: it is noticed, or is not there any more"
+    return [*judged, *(Mutant("stale exception", pattern, stale, "") for pattern in survivors if pattern not in used)]
+
+
+@dataclass
+class _Work:
+    """What is left to do, and what came of the rest; deques are safe between threads."""
+
+    total: int
+    advance: Advance
+    shared: deque[list[Change]] = field(default_factory=deque)
+    common: deque[list[Change]] = field(default_factory=deque)
+    done: list[tuple[Change, Mutant | None]] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+
+    def take(self, *, shared: bool) -> list[Change]:
+        for waiting in [self.shared, self.common] if shared else [self.common]:
+            if waiting and not self.stop.is_set():
+                try:
+                    return waiting.popleft()
+                except IndexError:
+                    continue
+        return []
+
+    def finish(self, finished: list[tuple[Change, Mutant | None]]) -> None:
+        self.done += finished
+        self.advance(len(self.done), self.total)
+
+
+def changes(url: str, access: Access) -> list[Change]:
+    """Generate the changes from the catalog as it is while the synthetic rows, and partitions ahead, are there."""
+    with database.connect(url, name="portaldb verify") as connection, run.inside(connection):
+        catalog, _ = run.prepare(connection, access, Labels(access.ids), live=False)
+        roles = {"roles": list(access.roles)}
+        relations = {"oids": [each.oid for each in catalog.relations if each.entry]}
+        functions = {"oids": [each.oid for each in catalog.functions]}
+
+        def rows(name: str, **values: object) -> list[dict[str, object]]:
+            return connection.execute(query("mutants", name), values).fetchall()
+
+        return mutants.generate(
+            access,
+            catalog,
+            mutants.Rows(
+                rights=rows("rights", **roles, **relations),
+                tables=rows("tables", **relations),
+                functions=rows("functions", **roles, **functions),
+                memberships=rows("memberships", **roles),
+                places=rows("places", **roles, schemas=access.schemas),
+            ),
+        )
+
+
+def _chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """Keep grants together, which are tried many in a round trip; every other change is alone."""
+    grants: list[Change] = []
+    for change in changes:
+        if change.kind.startswith("grant: "):
+            grants.append(change)
+        else:
+            yield [change]
+    for start in range(0, len(grants), CHUNK):
+        yield grants[start : start + CHUNK]
+
+
+def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
+    with database.connect(url, name="portaldb verify") as connection:
+        work.connections.append(connection)
+        with run.inside(connection):
+            # Two workers may meet at the server's shared catalogs.
+            connection.execute(query("mutants", "patience"))
+            labels = Labels(access.ids)
+            catalog, cells = run.prepare(connection, access, labels, live=False)
+            shown = trials.derive(access, catalog, labels, live=False)
+            by_relation: dict[str, list[Cell]] = {}
+            for cell in [*cells, *shown]:
+                by_relation.setdefault(cell.relation, []).append(cell)
+            suite = _Suite(connection, access, labels, cells, shown, by_relation, work.stop)
+            while changes := work.take(shared=shared):
+                quick = _grants(suite, changes) if len(changes) > 1 else {}
+                work.finish([(change, quick.get(change) or _alone(suite, change)) for change in changes])
+
+
+def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
+    """Try many grants in one round trip: each before a statement that must be refused, or a question to the catalog."""
+    by_place: dict[tuple[str, str], list[Cell]] = {}
+    for cell in suite.cells:
+        if cell.expected == REFUSED and cell.what == "privilege":
+            by_place.setdefault((cell.relation, cell.command), []).append(cell)
+    probes: list[tuple[Change, Cell]] = []
+    asked: list[tuple[Change, Cell]] = []
+    for change in changes:
+        touched = [cell for cell in by_place.get((change.relation, change.command), []) if _is_touched(change, cell)]
+        # REFERENCES of one column is not what the trial of a foreign key tries.
+        tried = next((cell for cell in touched if cell.trial and change.column in ("", cell.column)), None)
+        if tried and tried.trial:
+            before = (*change.statements, *tried.trial.before)
+            probes.append((change, replace(tried, trial=replace(tried.trial, before=before))))
+        asked += [(change, cell) for cell in touched if cell.question][:1]
+    results = trial.run(suite.connection, [probe for _, probe in probes], suite.access.setting)
+    noticed = {change: result for (change, _), result in zip(probes, results, strict=True) if not result.ok}
+    left = [(change, cell) for change, cell in asked if change not in noticed]
+    noticed |= {change: result for change, result in _asked(suite, left) if not result.ok}
+    return {change: _mutant(suite, change, result) for change, result in noticed.items()}
+
+
+def _asked(suite: _Suite, asked: list[tuple[Change, Cell]]) -> Iterator[tuple[Change, Result]]:
+    """Ask the catalog after each grant what its trial cannot tell."""
+    cells = {replace(cell, trial=trial.question(cell, change.statements)): (change, cell) for change, cell in asked}
+    for probe, answer in trial.attempt(suite.connection, list(cells), suite.access.setting):
+        change, cell = cells[probe]
+        yield change, Result(cell, str(answer["found"]), f"the catalog says {answer['found']}")
+
+
+def _alone(suite: _Suite, change: Change) -> Mutant | None:
+    """Apply one change and run the suite until something is not as meant; None where the server takes it for no SQL."""
+    with suite.connection.transaction(force_rollback=True):
+        try:
+            with suite.connection.transaction():
+                for statement in change.statements:
+                    suite.connection.execute(statement.encode())
+        except psycopg.Error as error:
+            said = f"{change.statement}: could not be applied, the server said: {error.diag.message_primary}"
+            return None if change.textual else Mutant(change.kind, change.object, said, "")
+        killer = next((result for results in _suite_of(suite, change) for result in results if not result.ok), None)
+    return _mutant(suite, change, killer)
+
+
+def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
+    outcome = Outcome("", False, suite.access, suite.labels, [], 0, 0)
+    return Mutant(
+        change.kind,
+        change.object,
+        change.statement,
+        tell.sentence(outcome, killer) if killer else "",
+        behaviour=bool(killer and killer.cell.trial and not killer.answer.startswith("the catalog says")),
+    )
+
+
+def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
+    """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
+    sort = change.kind.partition(": ")[0]
+    of_rules = sort in ("constraint", "column", "trigger")
+    if of_rules:
+        likely = suite.shown
+    elif sort == "role" or change.textual:
+        likely = [*suite.cells, *suite.shown]
+    else:
+        likely = suite.by_relation.get(change.relation, [])
+    touched = [cell for cell in likely if _is_touched(change, cell)]
+    touched.sort(key=lambda cell: (cell.trial is None, cell.relation != change.relation, _is_far(change, cell)))
+    yield from _in_batches(suite, touched)
+    yield from _catalog_checks(suite, trials_too=of_rules)
+    tried = {id(cell) for cell in touched}
+    yield from _in_batches(suite, [cell for cell in [*suite.cells, *suite.shown] if id(cell) not in tried])
+
+
+def _in_batches(suite: _Suite, cells: list[Cell]) -> Iterator[list[Result]]:
+    start, size = 0, _FIRST
+    while start < len(cells):
+        yield suite.results(cells[start : start + size])
+        start, size = start + size, min(2 * size, _MOST)
+
+
+def _catalog_checks(suite: _Suite, *, trials_too: bool) -> Iterator[list[Result]]:
+    """Read the catalog anew; a trial that it gives rise to, as of one more value of a CHECK, comes first."""
+    catalog = found.look(suite.connection, suite.access, suite.labels, rows_too=False)
+    if trials_too:
+        known = set(suite.shown)
+        shown = trials.derive(suite.access, catalog, suite.labels, live=False)
+        yield trials.run(suite.connection, [cell for cell in shown if cell not in known], suite.access.setting)
+    yield [*coverage.check(suite.access, catalog), *trials.coverage(catalog)]
+    yield [
+        Result(Cell("everyone", finding.object, finding.lint.stem, "as meant", what="catalog"), "found", finding.detail)
+        for finding in lints.run(suite.connection, suite.access)
+        if not finding.ok
+    ]
+
+
+_PAST_POLICIES = ("pg_read_all_data", "pg_write_all_data")
+
+
+def _is_touched(change: Change, cell: Cell) -> bool:
+    """Say whether a cell is among the first to look at; whatever is not is tried when nothing else notices."""
+    sort, _, what = change.kind.partition(": ")
+    if sort == "role":
+        # Nobody tries to make a role or a database: only the catalog tells.
+        granted = change.statements[0].split()[1]
+        tells = what in ("SUPERUSER", "BYPASSRLS") or not granted.startswith("pg_") or granted in _PAST_POLICIES
+        return tells and what not in ("CREATEROLE", "CREATEDB", "REPLICATION") and _acts(change, cell)
+    if sort == "function" and change.textual:
+        return cell.what == "rows" or cell.relation == change.relation
+    if not change.relation or cell.relation != change.relation:
+        return False
+    if sort == "grant":
+        return (
+            cell.what == "privilege"
+            and cell.command == change.command
+            and (not change.column or cell.column in ("", change.column))
+            and _acts(change, cell)
+        )
+    if sort in ("policy", "row security", "view option"):
+        # A statement that reaches no row passes through no policy.
+        return cell.what != "privilege" and _acts(change, cell)
+    return _acts(change, cell)
+
+
+def _acts(change: Change, cell: Cell) -> bool:
+    acting = {cell.actor} | ({cell.trial.role, cell.trial.session} if cell.trial else set())
+    return not change.roles or bool(acting & set(change.roles))
+
+
+def _is_far(change: Change, cell: Cell) -> bool:
+    """Say whether others are more likely to notice."""
+    likely = {"role: membership": "set role", "row security: no force": "select"}.get(change.kind, change.command)
+    return bool(likely) and cell.command != likely
