@@ -45,7 +45,7 @@ class Session:
 class Team:
     """A team, and who made it."""
 
-    maker: str
+    maker: str | None
     is_active: bool = True
 
 
