@@ -3,9 +3,10 @@
 --
 -- A view, where functions stood before: the policies ask it under a scalar sub-select, so that it
 -- is part of the statement's own plan. A SECURITY DEFINER function that pins its search path costs
--- several times as much (docs/benchmarks.md). It reads users as portal_api, whose own policy there
--- is a plain true, so the policies on users may ask it without recursion. Whoever reads it sees the
--- one row of the context, and security_barrier keeps a function of theirs from seeing more.
+-- more wherever statements are prepared (docs/benchmark-isolation.md). It reads users as
+-- portal_api, whose own policy there is a plain true, so the policies on users may ask it without
+-- recursion. Whoever reads it sees the one row of the context, and security_barrier keeps a
+-- function of theirs from seeing more.
 
 CREATE FUNCTION public.app_narrowed_to() RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER

@@ -73,6 +73,13 @@ SELECT
 FROM pg_proc AS p
 WHERE p.oid = any(%(oids)s::oid[]) AND p.prokind IN ('f', 'p')
 
+-- name: views
+SELECT
+    c.oid::int8 AS oid,
+    pg_get_viewdef(c.oid) AS body
+FROM pg_class AS c
+WHERE c.oid = any(%(oids)s::oid[]) AND c.relkind = 'v'
+
 -- name: memberships
 -- Which role could be granted to which of ours, predefined ones too; a circle of memberships is refused.
 SELECT

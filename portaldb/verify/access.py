@@ -75,6 +75,8 @@ class Relation:
     optional: bool = False
     ours: bool = True
     owner_rights: bool = False
+    by_context: bool = False
+    """Whether it shows rows of the context alone, so that a superuser without one sees none."""
     rows: tuple[Row, ...] = ()
     rows_of: str = ""
     scopes: dict[str, list[Row]] = field(default_factory=dict)
@@ -241,6 +243,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             optional=each.get("optional", False),
             ours=each.get("everywhere", True),
             owner_rights=each.get("owner_rights", False),
+            by_context=each.get("by_context", False),
             rows=tuple(each.get("rows", [])),
             rows_of=qualified(each["rows_of"]) if "rows_of" in each else "",
             scopes={

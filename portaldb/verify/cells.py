@@ -4,7 +4,7 @@ Nothing here asks the server: the same catalog and access file give the same cel
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import sql
@@ -97,6 +97,17 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
         derived += [cell for function in catalog.functions for cell in maker.function(function)]
         derived += maker.escapes()
     return derived
+
+
+def into_state(access: Access, derived: list[Cell], *, live: bool) -> list[Cell]:
+    """Let each trial of an actor that needs a state begin by putting the database into it."""
+    before = {actor.name: actor.before for actor in access.actors if actor.before and not live}
+    return [
+        replace(cell, trial=replace(cell.trial, before=(before[cell.actor], *cell.trial.before)))
+        if cell.trial and cell.actor in before
+        else cell
+        for cell in derived
+    ]
 
 
 @dataclass(frozen=True)

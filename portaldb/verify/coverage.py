@@ -22,6 +22,15 @@ def check(access: Access, catalog: Catalog) -> list[Result]:
     ]
 
 
+def seen(access: Access, catalog: Catalog) -> list[Result]:
+    """Return a result for each relation that should show synthetic rows: who reaches which is tried on those alone."""
+    return [
+        _result(found.full, "rows", bool(found.present), "shows its synthetic rows", "shows none of its synthetic rows")
+        for found in catalog.relations
+        if found.entry and access.rows(found.entry) and not found.partition_of
+    ]
+
+
 def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
     for found in catalog.relations:
         where = f"[partitions] for {found.partition_of}" if found.partition_of else "[relations]"

@@ -175,6 +175,9 @@ def look(connection: Connection, access: Access, labels: Labels, *, rows_too: bo
 def _with_present(connection: Connection, access: Access, labels: Labels, found: Found) -> Found:
     if found.entry is None or not found.entry.keys or not access.rows(found.entry):
         return found
+    if found.entry.by_context:
+        shown = {labels.text(identity(access, found.entry, row)): "" for row in access.rows(found.entry)}
+        return Found(**{**found.__dict__, "present": shown})
     return Found(**{**found.__dict__, "present": present(connection, look_statement(access, labels, found))})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import sql
 
 from portaldb.verify.access import Access
+from portaldb.verify.cells import REFUSED
 from portaldb.verify.edits import edits
 from portaldb.verify.found import Catalog, Found, Function, Policy, Rule
 
@@ -28,6 +29,7 @@ class Rows:
     rights: list[dict[str, Any]]
     tables: list[dict[str, Any]]
     functions: list[dict[str, Any]]
+    views: list[dict[str, Any]]
     memberships: list[dict[str, Any]]
     places: list[dict[str, Any]]
 
@@ -81,6 +83,7 @@ class _Maker:
             for option in ("security_invoker", "security_barrier"):
                 if found.kind == "v" and any(each.startswith(f"{option}=") for each in found.options):
                     yield _change("view option", found, f"ALTER VIEW {{relation}} RESET ({option})")
+        yield from self._views()
         yield from self._grants()
         functions = {function.oid: function for function in self.catalog.functions}
         deciding = self._deciding(functions)
@@ -129,6 +132,21 @@ class _Maker:
                     edit.kind, f"{alter} {part} ({edit.text})",
                     told=f"{policy.name} on {found.full}, {part}: {edit.told}",
                 )  # fmt: skip
+
+    def _views(self) -> Iterator[Change]:
+        """Change what a view says that tenants read in its owner's rights."""
+        tenants = [actor for actor in self.access.actors if actor.tenant]
+        relations = {found.oid: found for found in self._ours()}
+        for row in self.rows.views:
+            found = relations[row["oid"]]
+            own_rights = not any(each.startswith("security_invoker=") for each in found.options)
+            if own_rights and any(found.entry and found.entry.right("select", actor) != REFUSED for actor in tenants):
+                options = f" WITH ({', '.join(found.options)})" if found.options else ""
+                for edit in edits(row["body"]):
+                    yield _change(
+                        f"view: {edit.kind}", found, f"CREATE OR REPLACE VIEW {{relation}}{options} AS {edit.text}",
+                        told=f"{found.full}: {edit.told}",
+                    )  # fmt: skip
 
     def _grants(self) -> Iterator[Change]:
         relations = {found.oid: found for found in self.catalog.relations if found.entry}

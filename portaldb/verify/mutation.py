@@ -18,6 +18,7 @@ import psycopg
 
 from portaldb import database
 from portaldb.database import Connection, query
+from portaldb.errors import FindingsError
 from portaldb.report import console
 from portaldb.source import Migration
 from portaldb.verify import coverage, found, lints, mutants, run, tell, trial, trials
@@ -177,6 +178,7 @@ def changes(url: str, access: Access) -> list[Change]:
                 rights=rows("rights", **roles, **relations),
                 tables=rows("tables", **relations),
                 functions=rows("functions", **roles, **functions),
+                views=rows("views", oids=[each.oid for each in catalog.relations if each.entry and each.entry.ours]),
                 memberships=rows("memberships", **roles),
                 places=rows("places", **roles, schemas=access.schemas),
             ),
@@ -208,9 +210,19 @@ def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
             for cell in [*cells, *shown]:
                 by_relation.setdefault(cell.relation, []).append(cell)
             suite = _Suite(connection, access, labels, cells, shown, by_relation, work.stop)
+            _require_green(suite)
             while changes := work.take(shared=shared):
                 quick = _grants(suite, changes) if len(changes) > 1 else {}
                 work.finish([(change, quick.get(change) or _alone(suite, change)) for change in changes])
+
+
+def _require_green(suite: _Suite) -> None:
+    """A weakening is noticed only by what is as meant without it."""
+    everything = [suite.results([*suite.cells, *suite.shown]), *_catalog_checks(suite, trials_too=True)]
+    red = next((result for results in everything for result in results if not result.ok), None)
+    if red:
+        said = tell.sentence(_outcome(suite), red)
+        raise FindingsError(f"Nothing was mutated: before any change, on a database made anew: {said}")
 
 
 def _grants(suite: _Suite, changes: list[Change]) -> dict[Change, Mutant]:
@@ -259,14 +271,18 @@ def _alone(suite: _Suite, change: Change) -> Mutant | None:
 
 
 def _mutant(suite: _Suite, change: Change, killer: Result | None) -> Mutant:
-    outcome = Outcome("", False, suite.access, suite.labels, [], 0, 0)
     return Mutant(
         change.kind,
         change.object,
         change.statement,
-        tell.sentence(outcome, killer) if killer else "",
+        tell.sentence(_outcome(suite), killer) if killer else "",
         behaviour=bool(killer and killer.cell.trial and not killer.answer.startswith("the catalog says")),
     )
+
+
+def _outcome(suite: _Suite) -> Outcome:
+    """What a sentence is told from."""
+    return Outcome("", False, suite.access, suite.labels, [], 0, 0)
 
 
 def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:

@@ -143,7 +143,7 @@ def score(tried: list[Mutant]) -> str:
     share = 100 * killed / (len(tried) - accepted) if len(tried) > accepted else 100
     # Rounded down: 100 % is said of all of them alone.
     return (
-        f"{len(tried):,}, {killed:,} killed ({int(share * 10) / 10:g} %): {behaviour:,} by what was tried, "
+        f"{len(tried):,} tried, {killed:,} killed ({int(share * 10) / 10:g} %): {behaviour:,} by what was tried, "
         f"{killed - behaviour:,} by the catalog alone; {accepted:,} accepted, {left:,} unnoticed."
     )
 

@@ -192,10 +192,11 @@ def matrix(
         access,
         [
             *coverage.check(access, catalog),
+            *coverage.seen(access, catalog),
             *trials.coverage(catalog),
             *results,
             *forms.undeclared(access, catalog, results, only),
-            *trials.run(connection, into_state(access, shown, live=live), access.setting),
+            *trials.run(connection, shown, access.setting),
         ],
     )
 
@@ -208,17 +209,6 @@ def of_this_state(connection: Connection, access: Access) -> Access:
         if row and all(row.values()):
             there.append(actor)
     return replace(access, actors=tuple(there))
-
-
-def into_state(access: Access, derived: list[cells.Cell], *, live: bool) -> list[cells.Cell]:
-    """Let each trial of an actor that needs a state begin by putting the database into it."""
-    before = {actor.name: actor.before for actor in access.actors if actor.before and not live}
-    return [
-        replace(cell, trial=replace(cell.trial, before=(before[cell.actor], *cell.trial.before)))
-        if cell.trial and cell.actor in before
-        else cell
-        for cell in derived
-    ]
 
 
 def in_order(access: Access, results: list[Result]) -> list[Result]:
@@ -237,4 +227,4 @@ def prepare(
     derived = cells.derive(access, catalog, labels, live=live, only=only)
     derived += forms.derive(connection, access, catalog, labels, live=live, only=only)
     derived += attack.derive(access, catalog, labels, live=live, only=only)
-    return catalog, into_state(access, derived, live=live)
+    return catalog, cells.into_state(access, derived, live=live)

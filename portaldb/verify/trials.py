@@ -13,7 +13,7 @@ from psycopg import sql
 
 from portaldb.database import Connection, query
 from portaldb.verify.access import Access, Relation, Row, Statement
-from portaldb.verify.cells import REFUSED, Cell, Trial
+from portaldb.verify.cells import REFUSED, Cell, Trial, into_state
 from portaldb.verify.found import Catalog, ForeignKey, Found, Rule
 from portaldb.verify.labels import Labels
 from portaldb.verify.trial import Result, attempt
@@ -32,10 +32,11 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool) -> l
     """Return a cell for each trial; `what` names the rule."""
     maker = _Maker(access, catalog, labels)
     tables = [found for found in catalog.relations if _has_rules(found)]
-    return [
+    derived = [
         *(cell for found in tables for cell in maker.table(found, found.entry or Relation(""))),
         *(maker.statement(trial) for trial in access.trials if trial.live or not live),
     ]
+    return into_state(access, derived, live=live)
 
 
 def coverage(catalog: Catalog) -> list[Result]:

@@ -52,5 +52,5 @@ def test_verify_notices_every_weakening(
     with capfd.disabled():
         print(f"\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201 - what verify reports is what a person reads
     assert done.returncode == 0, "weakenings go unnoticed; the report is above"
-    score = re.search(r"([\d,]+) mutants, ([\d,]+) killed \(100 %\)", done.stdout)
+    score = re.search(r"mutants  ([\d,]+) tried, ([\d,]+) killed \(100 %\)", done.stdout)
     assert score and int(score[1].replace(",", "")) > 5000

@@ -121,7 +121,7 @@ def test_mutate_tells_what_a_weak_suite_would_not_notice(
     assert "[survivors] with the reason" in paragraph(done, 1)
     assert "✗ policy: condition: notes_own on notes.notes, USING: (id > 0) → true" in done.stdout
     assert re.search(r"^policy: condition +2 +1 +0 +✗ 1 unnoticed", done.stdout, re.MULTILINE), done.stdout
-    score = re.search(r"mutants  (\d+), (\d+) killed \((\d+\.?\d*) %\)", done.stdout)
+    score = re.search(r"mutants  (\d+) tried, (\d+) killed \((\d+\.?\d*) %\)", done.stdout)
     assert score and int(score[1]) == int(score[2]) + 1 and float(score[3]) < 100
 
 
@@ -153,7 +153,7 @@ def test_mutants_accepted_and_stale_are_told_apart() -> None:
     assert (judged[0].accepted, judged[1].accepted) == ("why", "")
     assert judged[2].kind == "stale exception"
     assert report.score(judged[:2]) == (
-        "2 mutants, 1 killed (100 %): 1 by what was tried, 0 by the catalog alone; 1 accepted, 0 unnoticed."
+        "2 tried, 1 killed (100 %): 1 by what was tried, 0 by the catalog alone; 1 accepted, 0 unnoticed."
     )
     assert "(50 %)" in report.score([killed, Mutant("policy: drop", "", "", "")])
 
