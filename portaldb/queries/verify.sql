@@ -13,6 +13,30 @@ SELECT
     (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = session_user) AS superuser,
     current_setting('server_version_num')::int AS version
 
+-- The throwaway database. Whoever makes one holds a lock on its name, until the end or its own: a name that can
+-- be locked is nobody's.
+
+-- name: claim
+SELECT pg_advisory_lock(hashtextextended(%(name)s, 0))
+
+-- name: create
+CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'
+
+-- name: mark
+COMMENT ON DATABASE {database} IS {comment}
+
+-- name: left_behind
+SELECT d.datname::text AS name
+FROM pg_database AS d
+WHERE
+    d.datname ~ '^portaldb_verify_[0-9a-f]{12}$'
+    AND shobj_description(d.oid, 'pg_database') = %(comment)s
+    AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datid = d.oid)
+    AND pg_try_advisory_xact_lock(hashtextextended(d.datname, 0))
+
+-- name: drop_left_behind
+DROP DATABASE IF EXISTS {database}
+
 -- name: pgtap
 SELECT
     EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = 'pgtap') AS available,

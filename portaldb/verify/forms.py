@@ -247,6 +247,9 @@ class _Forms(Maker):
         theirs = [row for row in rows if self.labels.text(identity(self.access, entry, row)) in both]
         others = [row for row in rows if row not in theirs]
         for chosen, expected in ((theirs, both), (others, frozenset[str]())):
+            if not chosen:
+                # It would prove nothing, and the planner may take a partial index for it, and read that to its end.
+                continue
             keys = self.labels.array(identity(self.access, entry, row) for row in chosen)
             yield changed(f"merge {command}", self._form(f"merge_{command}", found, keys=keys, **parts), expected)
         if not self.live:

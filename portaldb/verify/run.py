@@ -4,7 +4,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,9 @@ from portaldb.verify.trial import Result
 
 LOCK_TIMEOUT = "100ms"
 """How long a trial waits for a lock; on a running database nobody waits longer behind one."""
+
+MADE_BY = "A throwaway database of portaldb verify."
+"""The comment by which a database that a killed run left behind is known."""
 
 
 class Say(Protocol):
@@ -45,10 +48,12 @@ def throwaway(url: str, migrations: list[Migration], say: Say, setup: Path | Non
     target = database.with_database(url, name)
     with database.connect(database.with_database(url, "postgres"), name="portaldb verify") as server:
         _require_roles_alone(target, name)
+        _drop_left_behind(server, say)
         # Ended by its parent (a CI that gives up), it cleans up as after Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             say(f"Making a throwaway database from {len(migrations)} migrations …", passing=True)
+            _make(server, name)
             bootstrap.init(target, locale="C", dry_run=False, wait=0, say=lambda _line: None)
             engine.migrate(target, migrations, to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
             if setup:
@@ -56,7 +61,25 @@ def throwaway(url: str, migrations: list[Migration], say: Say, setup: Path | Non
             yield target
         finally:
             signal.signal(signal.SIGTERM, before)
-            server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+            # A server that is gone has been told already; the next run drops what is left.
+            with suppress(psycopg.OperationalError):
+                server.execute(sql.SQL(query("manifest", "drop")).format(database=sql.Identifier(name)))
+
+
+def _make(server: Connection, name: str) -> None:
+    """Make the database, under a lock that goes with this process, and marked as ours."""
+    server.execute(query("verify", "claim"), {"name": name})
+    for statement in ("create", "mark"):
+        parts = {"database": sql.Identifier(name), "comment": sql.Literal(MADE_BY)}
+        server.execute(sql.SQL(query("verify", statement)).format(**parts))
+
+
+def _drop_left_behind(server: Connection, say: Say) -> None:
+    """Drop what runs that were killed have left: marked as ours, claimed by no process, and with nobody in it."""
+    for row in server.execute(query("verify", "left_behind"), {"comment": MADE_BY}).fetchall():
+        with suppress(psycopg.errors.ObjectInUse):
+            server.execute(sql.SQL(query("verify", "drop_left_behind")).format(database=sql.Identifier(row["name"])))
+            say(f"dropped {row['name']}, which a run that was killed had left behind")
 
 
 def _run_file(url: str, path: Path) -> None:
@@ -92,7 +115,7 @@ def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcom
     with database.connect(url, name="portaldb verify") as connection:
         version = require(connection, access)
         say("Trying who reaches what …", passing=True)
-        with inside(connection):
+        with inside(connection, live=live):
             access = of_this_state(connection, access) if live else access
             results = matrix(connection, access, labels, live=live)
             findings = lints.run(connection, access)
@@ -103,11 +126,11 @@ def verify(url: str, access: Access, *, live: bool, say: Say = _quiet) -> Outcom
 
 
 @contextmanager
-def inside(connection: Connection) -> Iterator[None]:
+def inside(connection: Connection, *, live: bool = False) -> Iterator[None]:
     """Open the transaction that is rolled back, with short waits and no other surprises."""
     try:
         with connection.transaction(force_rollback=True):
-            for name, value in _SETTINGS:
+            for name, value in (*_SETTINGS, *(_BY_INDEX if live else ())):
                 connection.execute("SELECT set_config(%s, %s, true)", (name, value))
             yield
     except psycopg.errors.LockNotAvailable as error:
@@ -119,10 +142,21 @@ def inside(connection: Connection) -> Iterator[None]:
 _SETTINGS = (
     ("lock_timeout", LOCK_TIMEOUT),
     ("statement_timeout", "30s"),
-    ("idle_in_transaction_session_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "10s"),
     ("search_path", "pg_catalog, pg_temp"),
     ("client_min_messages", "error"),
     ("row_security", "on"),
+    ("jit", "off"),
+)
+
+
+# A statement names the synthetic rows, and yet a join over a view may read a whole table or index to find them. The
+# costs that say so are made up, so nothing is compiled for their sake.
+_BY_INDEX = (
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
     ("jit", "off"),
 )
 

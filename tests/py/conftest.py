@@ -6,10 +6,13 @@ need no server are left out then: they have run without.
 """
 
 import os
+import pwd
 import re
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,7 +27,7 @@ from browser import MISSING as BROWSER_MISSING
 from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
-from portaldb.programs import find_programs
+from portaldb.programs import find_programs, identity
 
 ROOT = Path(__file__).resolve().parents[2]
 Completed = subprocess.CompletedProcess[str]
@@ -34,12 +37,15 @@ ENGINE_MISSING = "needs a Docker engine, and none answers here (start one, or lo
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --postgres and --pgtap."""
+    """Add --postgres, --seed and --pgtap."""
     parser.addoption(
         "--postgres",
         metavar="17|URL",
         default=os.environ.get("PORTALDB_TEST_SERVER"),
         help="the server: 17 for a container, or a superuser's URL; default: a throwaway cluster",
+    )
+    parser.addoption(
+        "--seed", type=int, default=secrets.randbits(32), help="of what tests choose at random; default: another one"
     )
     parser.addoption("--pgtap", metavar="FILE", action="append", help="run these files of tests/sql alone")
 
@@ -78,7 +84,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what was not run for want of Docker or a browser: a skip must not pass for a success."""
+    """Give the seed, and name what was not run for want of Docker or a browser: a skip must not pass for a success."""
+    terminalreporter.write_line(f"Seed of what was chosen at random: --seed {terminalreporter.config.option.seed}")
     skipped = terminalreporter.getreports("skipped")
     for missing in (ENGINE_MISSING, BROWSER_MISSING):
         without = [report for report in skipped if missing in str(report.longrepr)]
@@ -116,6 +123,14 @@ class Portaldb(Protocol):
         timeout: float = 120,
     ) -> Completed:
         """Return its exit status and output; with `check` a failure fails the test and shows both."""
+        ...
+
+
+class Pooler(Protocol):
+    """Start PgBouncer before a server; it ends with the test."""
+
+    def __call__(self, url: str, *settings: str) -> str:
+        """Return the URL through the pooler, which logs in as `url` says; `settings` are lines of its file."""
         ...
 
 
@@ -360,3 +375,44 @@ def drop_login(server: str, name: str) -> None:
             with psycopg.connect(conninfo.make_conninfo(server, dbname=database), autocommit=True) as inside:
                 inside.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
         connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.fixture
+def pooler() -> Iterator[Pooler]:
+    """Start PgBouncer before the session's server: `pooler(database_url, "pool_mode = session")` is its URL."""
+    from support import until
+
+    folder = Path(tempfile.mkdtemp(prefix="pooler-"))
+    # It refuses to be root, and the throwaway server's own user is one whom peer lets in.
+    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(url: str, *settings: str) -> str:
+        config = folder / "pgbouncer.ini"
+        parts = conninfo.conninfo_to_dict(url)
+        server = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if key in parts)
+        # Anybody may come in, for the folder is closed to others.
+        config.write_text(
+            f"[databases]\n* = {server}\n[pgbouncer]\n"
+            f"listen_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\nauth_type = any\n"
+            + "\n".join(settings)
+            + "\n"
+        )
+        for path in (folder, config):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        program = [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "-q", str(config)]
+        started.append(subprocess.Popen(program, stderr=subprocess.DEVNULL, **identity(user.pw_uid)))
+        until((folder / ".s.PGSQL.6432").exists, "PgBouncer to listen")
+        return conninfo.make_conninfo(url, host=str(folder), port=6432)
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Give the seed of whatever a test chooses at random: told with the summary, and chosen with --seed."""
+    return int(request.config.getoption("--seed"))

@@ -4,22 +4,15 @@ The rows are those of the design's table of hazards. The row about transactions,
 tests of its own in test_engine_crashes.py.
 """
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 import yoyo as plain
-from conftest import Login, MakeDatabase, Portaldb
-from psycopg import conninfo
+from conftest import Login, MakeDatabase, Pooler, Portaldb
 from support import (
     ask,
     command,
@@ -40,7 +33,6 @@ from support import (
 
 from portaldb import database
 from portaldb.errors import RefusedError
-from portaldb.programs import identity
 
 COUNTER = "CREATE TABLE public.counter (id text NOT NULL);"
 COUNT = "INSERT INTO public.counter VALUES ('%s');"
@@ -406,42 +398,6 @@ def test_traffic_flows_while_a_migration_waits(two: tuple[str, str], tmp_path: P
 
 
 # A pooler in between ---------------------------------------------------------------------------------------------
-
-
-Pooler = Callable[..., str]
-
-
-@pytest.fixture
-def pooler() -> Iterator[Pooler]:
-    """Start PgBouncer before the session's server: `pooler(database_url, "pool_mode = session")` is its URL."""
-    folder = Path(tempfile.mkdtemp(prefix="pooler-"))
-    # It refuses to be root, and the throwaway server's own user is one whom peer lets in.
-    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(url: str, *settings: str) -> str:
-        config = folder / "pgbouncer.ini"
-        parts = conninfo.conninfo_to_dict(url)
-        server = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if key in parts)
-        # Anybody may come in, for the folder is closed to others.
-        config.write_text(
-            f"[databases]\n* = {server}\n[pgbouncer]\n"
-            f"listen_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\nauth_type = any\n"
-            + "\n".join(settings)
-            + "\n"
-        )
-        for path in (folder, config):
-            os.chown(path, user.pw_uid, user.pw_gid)
-        program = [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "-q", str(config)]
-        started.append(subprocess.Popen(program, stderr=subprocess.DEVNULL, **identity(user.pw_uid)))
-        until((folder / ".s.PGSQL.6432").exists, "PgBouncer to listen")
-        return conninfo.make_conninfo(url, host=str(folder), port=6432)
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait()
-    shutil.rmtree(folder)
 
 
 POOLED = "SELECT current_user, current_setting('default_transaction_read_only'), current_setting('lock_timeout')"
