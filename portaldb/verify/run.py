@@ -130,7 +130,7 @@ def inside(connection: Connection, *, live: bool = False) -> Iterator[None]:
     """Open the transaction that is rolled back, with short waits and no other surprises."""
     try:
         with connection.transaction(force_rollback=True):
-            for name, value in (*_SETTINGS, *(_BY_INDEX if live else ())):
+            for name, value in (*_SETTINGS, *(_LIVE if live else ())):
                 connection.execute("SELECT set_config(%s, %s, true)", (name, value))
             yield
     except psycopg.errors.LockNotAvailable as error:
@@ -142,7 +142,7 @@ def inside(connection: Connection, *, live: bool = False) -> Iterator[None]:
 _SETTINGS = (
     ("lock_timeout", LOCK_TIMEOUT),
     ("statement_timeout", "30s"),
-    ("idle_in_transaction_session_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "60s"),
     ("search_path", "pg_catalog, pg_temp"),
     ("client_min_messages", "error"),
     ("row_security", "on"),
@@ -152,7 +152,8 @@ _SETTINGS = (
 
 # A statement names the synthetic rows, and yet a join over a view may read a whole table or index to find them. The
 # costs that say so are made up, so nothing is compiled for their sake.
-_BY_INDEX = (
+_LIVE = (
+    ("idle_in_transaction_session_timeout", "10s"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),

@@ -442,7 +442,7 @@ def test_drift_command_reports(make_database: MakeDatabase, portaldb: Portaldb) 
     )
     done = portaldb("drift", database=url)
     assert done.returncode == 1
-    assert "policy users_self_update on public.users   (0006_users_policies)" in done.stdout
+    assert "policy users_self_update on public.users   (0034_reach)" in done.stdout
     assert "+    USING (true)" in done.stdout
     assert "index public.idx_users_email   (0004_users)" in done.stdout
     assert "grant DELETE, INSERT, " in done.stdout
