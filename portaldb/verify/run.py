@@ -203,13 +203,14 @@ def matrix(
 
 
 def of_this_state(connection: Connection, access: Access) -> Access:
-    """Leave out the actors that are about another state than this running database is in."""
+    """Leave out the actors that are about another state than this running database is in, and their trials."""
     there = []
     for actor in access.actors:
         row = connection.execute(actor.when.encode()).fetchone() if actor.when else {"": True}
         if row and all(row.values()):
             there.append(actor)
-    return replace(access, actors=tuple(there))
+    names = {actor.name for actor in there}
+    return replace(access, actors=tuple(there), trials=tuple(trial for trial in access.trials if trial.actor in names))
 
 
 def in_order(access: Access, results: list[Result]) -> list[Result]:
