@@ -21,12 +21,14 @@ BEGIN
         SELECT led.user_id
         FROM public.users AS u
         INNER JOIN public.team_members AS mine ON u.id = mine.user_id
+        INNER JOIN public.teams AS t ON mine.team_id = t.id
         INNER JOIN public.team_members AS led ON mine.team_id = led.team_id
         WHERE
             u.id = public.current_app_user_id()
             AND u.is_active
             AND u.role = 'team_admin'
             AND mine.role = 'admin'
+            AND t.is_active
     );
 END;
 $$;
@@ -52,6 +54,7 @@ FROM public.users AS u
 WHERE u.id = nullif(current_setting('app.current_user_id', true), '')::uuid AND u.is_active;
 
 GRANT SELECT (user_id, team_id, role) ON public.team_members TO portal_api;
+GRANT SELECT (id, is_active) ON public.teams TO portal_api;
 GRANT EXECUTE ON FUNCTION public.app_narrowed_to() TO portal_app;
 GRANT SELECT ON public.app_reach TO portal_app;
 
@@ -66,7 +69,7 @@ REVOKE ALL ON public.app_reach FROM portal_api;
 GRANT SELECT ON public.app_reach TO portal_api;
 
 COMMENT ON FUNCTION public.app_narrowed_to() IS
-'Ids of the members of the teams that an active team_admin, the user of the context, is an admin of; NULL '
+'Ids of the members of the active teams that an active team_admin, the user of the context, is an admin of; NULL '
 'while a team_admin reaches everyone.';
 COMMENT ON VIEW public.app_reach IS
 'Whom the user of the context reaches; no row without an active one.';

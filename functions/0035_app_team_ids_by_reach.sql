@@ -1,4 +1,4 @@
--- A user's teams are asked of app_reach as well; the two functions that it replaces go.
+-- A user's teams are asked of app_reach as well.
 -- depends: 0017_app_team_ids 0033_app_reach 0034_reach
 
 CREATE OR REPLACE FUNCTION public.app_team_ids() RETURNS uuid[]
@@ -13,9 +13,3 @@ BEGIN
     );
 END;
 $$;
-
--- They stood between the policies and users, and were no service's to call.
--- squawk-ignore ban-drop-function
-DROP FUNCTION public.app_admin_from();
--- squawk-ignore ban-drop-function
-DROP FUNCTION public.app_active_user_id();

@@ -1,5 +1,7 @@
 -- Gives the policies back the functions that they asked before.
 
+DROP POLICY teams_api_read ON public.teams;
+
 ALTER POLICY users_isolation ON public.users
     USING (id = (SELECT public.app_active_user_id()));
 

@@ -53,6 +53,10 @@ ALTER POLICY teams_admin_read ON public.teams
         AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
     );
 
+CREATE POLICY teams_api_read ON public.teams
+    FOR SELECT TO portal_api
+    USING (true);
+
 ALTER POLICY team_members_admin_read ON public.team_members
     USING (
         team_id BETWEEN (SELECT r.everyone_from FROM public.app_reach AS r)
@@ -71,5 +75,7 @@ COMMENT ON POLICY admin_configs_access ON public.user_server_configs IS
 'An active super_admin sees and changes every configuration, as does a team_admin who is not narrowed.';
 COMMENT ON POLICY teams_admin_read ON public.teams IS
 'An active super_admin sees every team, as does a team_admin who is not narrowed.';
+COMMENT ON POLICY teams_api_read ON public.teams IS
+'The functions of portal_api look up which teams are active.';
 COMMENT ON POLICY team_members_admin_read ON public.team_members IS
 'An active super_admin sees the members of every team, as does a team_admin who is not narrowed.';

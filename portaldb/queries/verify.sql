@@ -4,6 +4,7 @@
 SELECT
     pg_is_in_recovery() AS standby,
     current_database() AS database,
+    to_regnamespace('portaldb_verify') IS NOT NULL AS planted,
     session_user AS login,
     ARRAY(
         SELECT wanted.name

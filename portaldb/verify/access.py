@@ -75,6 +75,8 @@ class Relation:
     optional: bool = False
     ours: bool = True
     owner_rights: bool = False
+    shows: tuple[str, ...] = ()
+    """Of a view with its owner's rights, every column."""
     by_context: bool = False
     """Whether it shows rows of the context alone, so that a superuser without one sees none."""
     rows: tuple[Row, ...] = ()
@@ -243,6 +245,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             optional=each.get("optional", False),
             ours=each.get("everywhere", True),
             owner_rights=each.get("owner_rights", False),
+            shows=tuple(each.get("shows", ())),
             by_context=each.get("by_context", False),
             rows=tuple(each.get("rows", [])),
             rows_of=qualified(each["rows_of"]) if "rows_of" in each else "",
@@ -337,11 +340,7 @@ def _check(access: Access) -> None:
                     f"{where} that {command} is refused to some who act as {split[0]} and not to others. A privilege "
                     "is the role's: give those who should reach no row 'none'."
                 )
-        if relation.rows and not relation.keys:
-            raise UsageError(f"{where} which rows it has, and not the key that tells them apart.")
-    for trial in access.trials:
-        if trial.actor not in {actor.name for actor in access.actors}:
-            raise UsageError(f"the access file {access.path.name} has a trial ({trial.what}) of an unknown actor.")
+        _check_rows(relation, where)
     for actor in access.actors:
         if actor.role not in access.roles or (actor.tenant and actor.tenant not in access.tenants):
             raise UsageError(
@@ -365,3 +364,15 @@ def _check_names(access: Access) -> None:
             f"the access file {access.path.name} has no entry for {', '.join(sorted(unknown))}, which [oracles], "
             "[calls] or [notifies] names."
         )
+
+
+def _check_rows(relation: Relation, where: str) -> None:
+    if relation.scopes and not (relation.rows or relation.rows_of):
+        raise UsageError(f"{where} which rows are whose, and has no rows to try it on: give it rows, or rows_of.")
+    if relation.rows and not relation.keys:
+        raise UsageError(f"{where} which rows it has, and not the key that tells them apart.")
+
+
+for trial in access.trials:
+    if trial.actor not in {actor.name for actor in access.actors}:
+        raise UsageError(f"the access file {access.path.name} has a trial ({trial.what}) of an unknown actor.")

@@ -38,6 +38,10 @@ def _relations(access: Access, catalog: Catalog) -> Iterator[Result]:
             found.full, "entry", found.entry is not None,
             "has an entry", f"our roles reach it, and the access file has no entry for it in {where}",
         )  # fmt: skip
+        if found.entry and found.entry.owner_rights:
+            other = sorted({column.name for column in found.columns} ^ set(found.entry.shows))
+            said = f"shows with its owner's rights other columns than its entry says: {_list(other)}"
+            yield _result(found.full, "columns", not other, "shows the columns of its entry", said)
         if found.entry and found.entry.forced:
             yield _result(
                 found.full, "row security", found.forced,

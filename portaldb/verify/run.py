@@ -170,6 +170,11 @@ def require(connection: Connection, access: Access) -> int:
         raise RefusedError(
             f"{row['database']} is a standby, where no synthetic row can be made. Connect to the primary."
         )
+    if row["planted"]:
+        raise FindingsError(
+            "There is a schema portaldb_verify, which only a throwaway database has; what is in it would not be looked "
+            "at. Nothing was tried. Drop it: DROP SCHEMA portaldb_verify CASCADE."
+        )
     if row["missing_roles"]:
         raise EnvironmentMissingError(
             f"The role {', '.join(row['missing_roles'])} does not exist on this server. Run `portaldb init` first."
@@ -207,7 +212,12 @@ def of_this_state(connection: Connection, access: Access) -> Access:
     there = []
     for actor in access.actors:
         row = connection.execute(actor.when.encode()).fetchone() if actor.when else {"": True}
-        if row and all(row.values()):
+        if row is None:
+            raise FindingsError(
+                f"It cannot be told whether {actor.title} is to be tried: {' '.join(actor.when.split())} gives no row. "
+                "Nothing was tried. Put back what it asks for."
+            )
+        if all(row.values()):
             there.append(actor)
     names = {actor.name for actor in there}
     return replace(access, actors=tuple(there), trials=tuple(trial for trial in access.trials if trial.actor in names))

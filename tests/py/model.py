@@ -90,7 +90,7 @@ class Portal:
 
     def reached(self, me: str | None) -> set[str]:
         """The users whom somebody sees: themselves; an admin everyone; a narrowed team_admin the members too of the
-        teams that they administer, active or not.
+        active teams that they administer, active themselves or not.
         """  # noqa: D205 - one sentence
         if self.is_admin(me):
             return set(self.users)
@@ -98,7 +98,7 @@ class Portal:
             return set()
         others = set()
         if self.users[me].role == "team_admin":
-            mine = self.teams_of(me, "admin")
+            mine = {team for team in self.teams_of(me, "admin") if self.teams[team].is_active}
             others = {each.user for each in self.memberships.values() if each.team in mine}
         return {me} | others
 

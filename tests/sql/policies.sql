@@ -107,6 +107,7 @@ INSERT INTO expected VALUES
     '(id = ( SELECT r.user_id FROM public.app_reach r))', NULL
 ),
 ('users', 'users_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
+('teams', 'teams_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
 (
     'users', 'users_api_bootstrap', 'permissive', 'a', 'portal_api',
     NULL, '((role)::text = ''standard_user''::text)'
