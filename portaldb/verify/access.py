@@ -341,6 +341,9 @@ def _check(access: Access) -> None:
                     "is the role's: give those who should reach no row 'none'."
                 )
         _check_rows(relation, where)
+    for trial in access.trials:
+        if trial.actor not in {actor.name for actor in access.actors}:
+            raise UsageError(f"the access file {access.path.name} has a trial ({trial.what}) of an unknown actor.")
     for actor in access.actors:
         if actor.role not in access.roles or (actor.tenant and actor.tenant not in access.tenants):
             raise UsageError(
@@ -371,8 +374,3 @@ def _check_rows(relation: Relation, where: str) -> None:
         raise UsageError(f"{where} which rows are whose, and has no rows to try it on: give it rows, or rows_of.")
     if relation.rows and not relation.keys:
         raise UsageError(f"{where} which rows it has, and not the key that tells them apart.")
-
-
-for trial in access.trials:
-    if trial.actor not in {actor.name for actor in access.actors}:
-        raise UsageError(f"the access file {access.path.name} has a trial ({trial.what}) of an unknown actor.")

@@ -105,6 +105,7 @@ SELECT set_eq(
         'portal_api', 'audit_logs', 'INSERT',
         'action details id ip_address resource_id resource_type session_id user_agent user_id'
     ),
+    ('portal_api', 'teams', 'SELECT', 'id is_active'),
     ('portal_api', 'team_members', 'SELECT', 'role team_id user_id')
     -- from access.toml, columns: end
     $$,
