@@ -197,12 +197,12 @@ def matrix(
     return in_order(
         access,
         [
-            *coverage.check(access, catalog),
-            *coverage.seen(access, catalog),
-            *trials.coverage(catalog),
             *results,
             *forms.undeclared(access, catalog, results, only),
             *trials.run(connection, shown, access.setting),
+            *coverage.check(access, catalog),
+            *(result for result in coverage.seen(access, catalog) if only in (None, result.cell.relation)),
+            *trials.coverage(catalog),
         ],
     )
 

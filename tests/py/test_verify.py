@@ -104,7 +104,7 @@ WEAKER = {
     "role of the owner": "GRANT mcp_admin TO portal_app",
     "role that makes objects": "GRANT CREATE ON SCHEMA public TO portal_app",
     "default privileges": "ALTER DEFAULT PRIVILEGES FOR ROLE mcp_admin GRANT SELECT ON TABLES TO portal_app",
-    "policy for everyone": "ALTER POLICY users_isolation ON public.users TO PUBLIC",
+    "policy for everyone": "ALTER POLICY teams_isolation ON public.teams TO PUBLIC",
     "policy for a role that may not": "ALTER POLICY teams_isolation ON public.teams TO portal_app, portal_monitor",
     "constraint dropped": "ALTER TABLE public.users DROP CONSTRAINT valid_role",
     "unique key dropped": "ALTER TABLE public.user_sessions DROP CONSTRAINT user_sessions_refresh_token_key",
@@ -190,7 +190,7 @@ def test_verify_by_hand_names_tenant_table_and_statement(make_database: MakeData
     ask(url, "ALTER POLICY user_configs_isolation ON public.user_server_configs USING (true)")
     done = portaldb("verify", "--live", database=url)
     paragraph(done, 1)
-    assert "a user (tenant alpha, as portal_app): SELECT on public.user_server_configs reaches 7 rows:" in done.stdout
+    assert "a user (tenant alpha, as portal_app): SELECT on public.user_server_configs reaches 9 rows:" in done.stdout
     assert "config-of-beta" in done.stdout
     assert 'FROM "public"."user_server_configs"' in done.stdout
 

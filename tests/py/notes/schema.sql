@@ -21,7 +21,7 @@ ALTER TABLE notes.tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.tenants FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenants_owner ON notes.tenants TO notes_owner USING (true);
 CREATE POLICY tenants_own ON notes.tenants FOR SELECT TO notes_app
-    USING (id = notes.current_tenant());
+    USING (id = (SELECT notes.current_tenant()));
 GRANT SELECT (id, name) ON notes.tenants TO notes_app;
 
 -- A tenant may rewrite a note as a whole, and not give it to another one.
@@ -36,14 +36,14 @@ ALTER TABLE notes.notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.notes FORCE ROW LEVEL SECURITY;
 CREATE POLICY notes_owner ON notes.notes TO notes_owner USING (true);
 CREATE POLICY notes_read ON notes.notes FOR SELECT TO notes_app
-    USING (tenant = notes.current_tenant());
+    USING (tenant = (SELECT notes.current_tenant()));
 CREATE POLICY notes_add ON notes.notes FOR INSERT TO notes_app
-    WITH CHECK (tenant = notes.current_tenant());
+    WITH CHECK (tenant = (SELECT notes.current_tenant()));
 CREATE POLICY notes_change ON notes.notes FOR UPDATE TO notes_app
-    USING (tenant = notes.current_tenant());
+    USING (tenant = (SELECT notes.current_tenant()));
 CREATE POLICY notes_remove ON notes.notes FOR DELETE TO notes_app
-    USING (tenant = notes.current_tenant());
-GRANT SELECT, INSERT, UPDATE (tenant, body), DELETE ON notes.notes TO notes_app;
+    USING (tenant = (SELECT notes.current_tenant()));
+GRANT SELECT, INSERT (id, tenant, public, body), UPDATE (tenant, body), DELETE ON notes.notes TO notes_app;
 
 CREATE TABLE notes.comments (
     id     integer NOT NULL PRIMARY KEY,
@@ -51,12 +51,14 @@ CREATE TABLE notes.comments (
     tenant integer NOT NULL REFERENCES notes.tenants (id),
     body   text
 );
+CREATE INDEX comments_note ON notes.comments (note);
+CREATE INDEX comments_tenant ON notes.comments (tenant);
 ALTER TABLE notes.comments ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.comments FORCE ROW LEVEL SECURITY;
 CREATE POLICY comments_owner ON notes.comments TO notes_owner USING (true);
 CREATE POLICY comments_own ON notes.comments TO notes_app
-    USING (tenant = notes.current_tenant());
-GRANT SELECT, INSERT, UPDATE (body), DELETE ON notes.comments TO notes_app;
+    USING (tenant = (SELECT notes.current_tenant()));
+GRANT SELECT, INSERT (id, note, tenant, body), UPDATE (body), DELETE ON notes.comments TO notes_app;
 
 CREATE TABLE notes.events (
     id     integer NOT NULL,
@@ -67,13 +69,14 @@ CREATE TABLE notes.events (
 ) PARTITION BY RANGE (year);
 CREATE TABLE notes.events_2026 PARTITION OF notes.events FOR VALUES FROM (2026) TO (2027);
 CREATE TABLE notes.events_2027 PARTITION OF notes.events FOR VALUES FROM (2027) TO (2028);
+CREATE INDEX events_tenant ON notes.events (tenant);
 ALTER TABLE notes.events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.events FORCE ROW LEVEL SECURITY;
 ALTER TABLE notes.events_2026 ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notes.events_2027 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY events_owner ON notes.events TO notes_owner USING (true);
 CREATE POLICY events_own ON notes.events FOR SELECT TO notes_app
-    USING (tenant = notes.current_tenant());
+    USING (tenant = (SELECT notes.current_tenant()));
 GRANT SELECT ON notes.events TO notes_app;
 
 -- Tenants write the trail through this alone.
