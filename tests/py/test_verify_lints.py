@@ -81,9 +81,16 @@ def test_lint_finds_what_its_page_plants(lint: Lint, stem: str) -> None:
     assert not lint(STAGE, fault, fix, stem=stem)
 
 
-OWN = "user_id = (SELECT public.app_active_user_id())"
+OWN = "user_id = (SELECT public.current_app_user_id())"
 MINE = "letters_own on public.letters"
 DEFINER = "LANGUAGE sql SECURITY DEFINER SET search_path ="
+SUPPORT = "current_setting('app.support', true) = 'on'"
+ASKED = (
+    "CREATE VIEW public.v AS SELECT u.id FROM public.users AS u"
+    " WHERE u.id = nullif(current_setting('app.current_user_id', true), '')::uuid OR {};"
+    "ALTER POLICY letters_own ON public.letters USING (user_id = (SELECT v.id FROM public.v AS v))"
+)
+"""A view that a policy asks."""
 
 ALSO = [
     ("0004", "CREATE TABLE public.p (id uuid); CREATE POLICY p_p ON public.p USING (true)", "public.p"),
@@ -91,7 +98,7 @@ ALSO = [
     ("0010", "CREATE POLICY w ON public.letters TO portal_app USING (1 = 1)", "w on public.letters"),
     ("0010", f"CREATE POLICY w ON public.letters FOR UPDATE TO portal_app USING ({OWN}) WITH CHECK (true)",
      "w on public.letters"),
-    ("0010", "CREATE POLICY w ON public.letters FOR DELETE USING (public.app_active_user_id() IS NOT NULL)",
+    ("0010", "CREATE POLICY w ON public.letters FOR DELETE USING (public.current_app_user_id() IS NOT NULL)",
      "w on public.letters"),
     ("0011", "CREATE POLICY r ON public.letters FOR SELECT TO portal_app"
      " USING (EXISTS (SELECT FROM public.users AS u WHERE u.id = public.current_app_user_id()))",
@@ -99,7 +106,7 @@ ALSO = [
     ("0012", f"ALTER POLICY letters_own ON public.letters USING (({OWN} OR true) AND body <> '')",
      MINE),
     ("0012", "ALTER POLICY letters_own ON public.letters"
-     f" USING ({OWN} OR (SELECT public.app_admin_from()) IS NOT NULL)", MINE),
+     f" USING ({OWN} OR (SELECT r.everyone_from FROM public.app_reach AS r) IS NOT NULL)", MINE),
     ("0016", "ALTER POLICY letters_own ON public.letters"
      " USING (user_id = nullif(current_setting('app.current_user_id', true), '')::uuid)", MINE),
     ("0018", "CREATE FUNCTION public.f() RETURNS text LANGUAGE plpgsql"
@@ -111,6 +118,15 @@ ALSO = [
     ("0020", "CREATE FUNCTION public.f() RETURNS boolean STABLE LANGUAGE plpgsql"
      " AS $$ BEGIN RETURN current_setting('app.admin', true) = 'yes'; END $$;"
      f"ALTER POLICY letters_own ON public.letters USING ({OWN} AND (SELECT public.f()))", MINE),
+    ("0018", "CREATE VIEW public.v AS SELECT current_setting('app.current_user_id') AS id", "public.v"),
+    ("0019", "CREATE VIEW public.v AS SELECT current_setting('app.current_user_id', true)::uuid AS id", "public.v"),
+    ("0020", ASKED.format(SUPPORT), "public.v"),
+    ("0020", "CREATE FUNCTION public.f() RETURNS boolean STABLE LANGUAGE plpgsql"
+     " AS $$ BEGIN RETURN current_setting('app.support', true) = 'on'; END $$;"
+     + ASKED.format("public.f()"), "public.v"),
+    ("0020", ASKED.format(SUPPORT) + ";"
+     "CREATE VIEW public.w AS SELECT v.id FROM public.v AS v;"
+     "ALTER POLICY letters_own ON public.letters USING (user_id = (SELECT w.id FROM public.w AS w))", "public.v"),
     ("0021", "CREATE POLICY r ON public.letters TO portal_app USING (session_user = body)", "r on public.letters"),
     ("0022", "CREATE POLICY r ON public.letters FOR SELECT TO portal_backup USING (true)", "r on public.letters"),
     ("0025", "CREATE VIEW public.a AS SELECT l.body FROM public.letters AS l;"
@@ -149,6 +165,22 @@ ALSO = [
     ("0049", "CREATE UNIQUE INDEX i ON public.letters (id)", "public.letters.i"),
     ("0050", "ALTER TABLE public.letters DISABLE TRIGGER ALL; ALTER TABLE public.users DISABLE TRIGGER"
      " update_users_updated_at", "trigger update_users_updated_at on public.users"),
+    ("0053", "CREATE ROLE worker LOGIN IN ROLE portal_app; GRANT UPDATE (role) ON public.users TO worker",
+     "public.users for worker"),
+    ("0053", "CREATE ROLE worker LOGIN IN ROLE portal_app;"
+     "GRANT EXECUTE ON FUNCTION public.cleanup_expired_sessions() TO worker",
+     "public.cleanup_expired_sessions() for worker"),
+    ("0053", "CREATE ROLE past LOGIN BYPASSRLS; GRANT SELECT ON public.user_sessions TO past",
+     "public.user_sessions for past"),
+    ("0054", "CREATE ROLE staff IN ROLE portal_runner; CREATE ROLE worker LOGIN IN ROLE portal_app, staff", "worker"),
+    ("0054", "CREATE ROLE worker LOGIN IN ROLE portal_app, mcp_admin", "worker"),
+    ("0055", "CREATE ROLE worker LOGIN IN ROLE portal_app; GRANT SELECT ON pg_statistic TO worker",
+     "pg_catalog.pg_statistic for worker"),
+    ("0055", "GRANT SELECT (stavalues1) ON pg_statistic TO PUBLIC", "pg_catalog.pg_statistic for PUBLIC"),
+    ("0055", "CREATE ROLE staff IN ROLE portal_app;"
+     "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO staff", "pg_catalog.pg_read_file(text) for staff"),
+    ("0055", "CREATE ROLE worker LOGIN IN ROLE portal_app;"
+     "GRANT SET ON PARAMETER session_replication_role TO worker", "parameter session_replication_role for worker"),
 ]  # fmt: skip
 """Further forms of a fault, and the object by which each is found."""
 
@@ -160,7 +192,8 @@ FINE = [
     ("0011", "CREATE POLICY r ON public.letters FOR SELECT TO portal_app"
      " USING (EXISTS (SELECT FROM public.users AS u WHERE u.id = user_id))"),
     ("0012", f"ALTER POLICY letters_own ON public.letters USING ({OWN} OR body = 'public')"),
-    ("0012", f"ALTER POLICY letters_own ON public.letters USING ({OWN} OR id BETWEEN (SELECT public.app_admin_from())"
+    ("0012", f"ALTER POLICY letters_own ON public.letters USING ({OWN} OR id BETWEEN"
+     " (SELECT r.everyone_from FROM public.app_reach AS r)"
      " AND 'ffffffff-ffff-ffff-ffff-ffffffffffff')"),
     ("0013", f"CREATE POLICY w ON public.letters FOR UPDATE TO portal_app USING ({OWN})"
      f" WITH CHECK ({OWN} AND body <> '')"),
@@ -182,6 +215,15 @@ FINE = [
     ("0049", "CREATE INDEX i ON public.letters (user_id DESC, body)"),
     ("0049", "CREATE UNIQUE INDEX i ON public.letters (user_id, body) WHERE body <> ''"),
     ("0052", "CREATE SCHEMA extensions; CREATE EXTENSION pg_trgm SCHEMA extensions"),
+    ("0018", "CREATE VIEW public.v AS SELECT current_setting('server_version') AS version"),
+    ("0019", "CREATE VIEW public.v AS SELECT current_setting('server_version_num')::int AS version"),
+    ("0020", ASKED.format("u.is_active")),
+    ("0020", "CREATE VIEW public.v AS SELECT current_setting('app.support', true) AS asked_by_no_policy"),
+    ("0053", "CREATE ROLE dba LOGIN SUPERUSER; GRANT SELECT ON public.letters TO dba"),
+    ("0054", "CREATE ROLE worker LOGIN IN ROLE portal_app; CREATE ROLE dba LOGIN IN ROLE mcp_admin"),
+    ("0054", "CREATE ROLE staff IN ROLE portal_app, portal_runner"),
+    ("0055", "CREATE ROLE dba LOGIN IN ROLE pg_monitor; GRANT SELECT ON pg_statistic TO dba, mcp_admin"),
+    ("0055", "REVOKE SELECT ON pg_catalog.pg_roles FROM PUBLIC; GRANT SELECT ON pg_catalog.pg_roles TO PUBLIC"),
 ]  # fmt: skip
 """What looks like a fault and is none."""
 

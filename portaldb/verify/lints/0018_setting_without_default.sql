@@ -13,3 +13,9 @@ SELECT
     'current_setting with one argument'
 FROM functions AS f
 WHERE f.body ~ ('current_setting\s*\(\s*''' || %(setting)s || '''(::text)?\s*\)')
+UNION ALL
+SELECT
+    s.name,
+    'current_setting with one argument'
+FROM view_settings AS s
+WHERE s.setting = %(setting)s AND s.function = 'current_setting(text)'::regprocedure

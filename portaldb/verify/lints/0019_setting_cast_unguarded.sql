@@ -27,3 +27,9 @@ FROM functions AS f
 WHERE
     f.body ~* 'current_setting\s*\([^()]*\)\s*\)?\s*::\s*(?!text|varchar|character)'
     OR f.body ~* 'cast\s*\(\s*current_setting\s*\([^()]*\)\s*as\s+(?!text|varchar|character)'
+UNION ALL
+SELECT
+    s.name,
+    'current_setting is cast without nullif'
+FROM view_settings AS s
+WHERE s.converted AND s.setting LIKE '%%.%%'

@@ -38,3 +38,44 @@ INNER JOIN functions AS f ON f.oid = n.function
 CROSS JOIN LATERAL regexp_matches(f.body, 'current_setting\s*\(\s*''([^'']+)''', 'g')
     AS said (setting)
 WHERE said.setting[1] <> %(setting)s
+UNION ALL
+SELECT
+    v.name,
+    'policies ask it, and ' || coalesce(v.function || ' reads', 'it reads') || ' the setting ' || v.setting
+FROM (
+    SELECT
+        s.view,
+        s.name,
+        NULL::text AS function,
+        s.setting
+    FROM view_settings AS s
+    UNION ALL
+    SELECT
+        r.oid,
+        r.name,
+        f.name,
+        said.setting[1]
+    FROM relations AS r
+    INNER JOIN pg_rewrite AS w ON w.ev_class = r.oid
+    INNER JOIN pg_depend AS d
+        ON
+            d.classid = 'pg_rewrite'::regclass
+            AND d.objid = w.oid
+            AND d.refclassid = 'pg_proc'::regclass
+    INNER JOIN functions AS f ON f.oid = d.refobjid
+    CROSS JOIN LATERAL regexp_matches(f.body, 'current_setting\s*\(\s*''([^'']+)''', 'g')
+        AS said (setting)
+    WHERE r.kind IN ('v', 'm')
+) AS v
+WHERE
+    v.setting <> %(setting)s
+    AND EXISTS (
+        SELECT FROM policies AS p
+        INNER JOIN pg_depend AS d
+            ON
+                d.classid = 'pg_policy'::regclass
+                AND d.objid = p.oid
+                AND d.refclassid = 'pg_class'::regclass
+        LEFT JOIN shows AS s ON s.view = d.refobjid
+        WHERE v.view IN (d.refobjid, s.shown)
+    )

@@ -321,6 +321,34 @@ shows AS (
             AND d.objid = w.oid
             AND d.refclassid = 'pg_class'::regclass
             AND d.refobjid <> w.ev_class
+),
+
+-- The constants that views give to current_setting, from their trees as PostgreSQL keeps them.
+view_settings AS (
+    SELECT
+        r.oid AS view,
+        r.name,
+        found.part[2]::oid AS function,
+        found.part[1] IS NOT NULL AS converted,
+        said.setting
+    FROM pg_rewrite AS w
+    INNER JOIN relations AS r ON r.oid = w.ev_class AND r.kind IN ('v', 'm')
+    CROSS JOIN LATERAL regexp_matches(
+        w.ev_action::text,
+        '(\{COERCEVIAIO :arg )?\{FUNCEXPR :funcid ('
+        || (
+            SELECT string_agg(f.oid::text, '|')
+            FROM pg_proc AS f
+            WHERE f.proname = 'current_setting' AND f.pronamespace = 'pg_catalog'::regnamespace
+        )
+        || ') [^{}]*:args \(\{CONST :consttype 25 [^{}]*\[ ([^]{}]*) \]', 'g'
+    ) AS found (part)
+    -- The length is in the first four of the bytes.
+    CROSS JOIN LATERAL (
+        SELECT string_agg(chr(b.byte::integer), '' ORDER BY b.place) AS setting
+        FROM regexp_split_to_table(found.part[3], ' ') WITH ORDINALITY AS b (byte, place)
+        WHERE b.place > 4
+    ) AS said
 )
 
 SELECT
