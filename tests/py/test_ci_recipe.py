@@ -117,7 +117,7 @@ def holds_its_word(checkout: Path, python: Path, url: str) -> None:
         (checkout / f"isolation.{name}").unlink()
     done = run_steps(checkout, python, url)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "SELECT on public.teams reaches 2 rows" in done.stdout
+    assert "SELECT on public.teams reaches 3 rows" in done.stdout
     assert cases(checkout)[1] > 0
     for name in ("sarif", "html"):
         assert "public.teams" in (checkout / f"isolation.{name}").read_text(encoding="utf-8")

@@ -222,11 +222,12 @@ ATTACKS = [
     ("error messages", LEAKY_VIEW),
     (
         "explain",
-        "ALTER POLICY users_isolation ON public.users USING (id = public.app_active_user_id() AND id <> '{beta}')",
+        "ALTER POLICY users_isolation ON public.users "
+        "USING (id = (SELECT r.user_id FROM public.app_reach AS r) AND id <> '{beta}')",
     ),
     ("statistics", "ALTER TABLE public.teams DISABLE ROW LEVEL SECURITY; GRANT SELECT ON public.teams TO portal_app"),
     ("shadowed by temporary", "ALTER FUNCTION public.create_audit_log SET search_path = ''"),
-    ("shadowed by schema", "ALTER FUNCTION public.app_admin_from() RESET search_path"),
+    ("shadowed by schema", "ALTER FUNCTION public.app_narrowed_to() RESET search_path"),
     ("remains", "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) FROM PUBLIC"),
     (
         "notifies",
@@ -332,7 +333,7 @@ def test_verify_maintain_is_tried_where_there_is_such_a_right(holes: Holes, url:
 def notes(make_database: MakeDatabase) -> str:
     """Make the second product, with a sequence."""
     url = make_database(migrate=True)
-    ask(url, (ROOT / "tests/py/notes/schema.sql").read_text(encoding="utf-8"))
+    ask(url, (ROOT / "tests/py/data/notes/schema.sql").read_text(encoding="utf-8"))
     return url
 
 
@@ -340,7 +341,7 @@ def notes(make_database: MakeDatabase) -> str:
 def test_verify_row_that_is_given_away_is_found(notes: str, tmp_path: Path, live: bool) -> None:
     """Where the tenant's column may be written, a policy's check holds it to oneself; without one it is told."""
     file = tmp_path / "access.toml"
-    text = (ROOT / "tests/py/notes/access.toml").read_text(encoding="utf-8")
+    text = (ROOT / "tests/py/data/notes/access.toml").read_text(encoding="utf-8")
     file.write_text(text.replace('["body"]', '["body", "tenant"]'), encoding="utf-8")
     meant = access.read(file)
     ask(notes, "GRANT UPDATE (tenant) ON notes.notes TO portal_app")
@@ -364,7 +365,7 @@ def test_verify_row_that_is_given_away_is_found(notes: str, tmp_path: Path, live
 def test_verify_sequence_is_tried(notes: str, tmp_path: Path, live: bool) -> None:
     """The right to INSERT stands for the next number, the right to UPDATE for setting it."""
     file = tmp_path / "access.toml"
-    text = (ROOT / "tests/py/notes/access.toml").read_text(encoding="utf-8")
+    text = (ROOT / "tests/py/data/notes/access.toml").read_text(encoding="utf-8")
     file.write_text(f'{text}\n[relations.numbers]\ninsert = {{ nobody = "all", tenants = "all" }}\n', encoding="utf-8")
     meant = access.read(file)
     ask(notes, "CREATE SEQUENCE notes.numbers")
