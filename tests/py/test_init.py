@@ -345,7 +345,7 @@ def test_administrator_gets_all_but_what_is_forbidden(
         "SELECT DISTINCT pg_get_userbyid(c.relowner) FROM pg_class AS c "
         "WHERE c.relnamespace = 'public'::regnamespace AND c.relname !~ '^pg_'",
     )
-    assert owners == ["mcp_admin"]
+    assert sorted(owners) == ["mcp_admin", "portal_api"]  # app_reach is read in the rights of portal_api
     portaldb("rollback", "--to", "0", "--yes", database=administrator, check=True)
 
     again = portaldb("init", database=administrator, check=True)
