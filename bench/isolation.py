@@ -12,12 +12,10 @@ import click
 import psycopg
 
 from bench import page
-from portaldb import bootstrap, engine
+from bench.database import migrated
 from portaldb.cluster import Cluster
 from portaldb.errors import PortalError
-from portaldb.layout import sql_root
 from portaldb.queries import split
-from portaldb.source import read
 
 CLIENTS = 4
 MODES = {"prepared": "prepared", "transaction": "prepared, in a transaction", "extended": "planned each time"}
@@ -134,17 +132,12 @@ def main(users: int, runs: int, seconds: int, write: Path | None) -> None:
         page.write(write, text)
 
 
-def _quiet(line: str, *, passing: bool = False) -> None:
-    """Say nothing."""
-
-
 def _query(name: str) -> str:
     return split(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))[name]
 
 
 def _fill(url: str, users: int) -> None:
-    bootstrap.init(url, locale="C.UTF-8", dry_run=False, wait=0, say=lambda _line: None)
-    engine.migrate(url, read(sql_root()), to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
+    migrated(url)
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(_query("fill").encode(), {"users": users})
         connection.execute(_query("sides").encode())

@@ -13,11 +13,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from bench import page
-from portaldb import bootstrap, engine
+from bench.database import migrated
 from portaldb.cluster import Cluster
-from portaldb.layout import sql_root
 from portaldb.queries import split
-from portaldb.source import read
 from portaldb.verify import access
 
 STEM = "0049_duplicate_index"
@@ -76,8 +74,7 @@ def main(users: int, batch: int, runs: int, write: Path | None) -> None:
     cluster = Cluster.create_throwaway(durable=True)
     try:
         url = cluster.url("bench_indexes")
-        bootstrap.init(url, locale="C.UTF-8", dry_run=False, wait=0, say=lambda _line: None)
-        engine.migrate(url, read(sql_root()), to=None, options=engine.Options(), wait=0, dry_run=False, say=_quiet)
+        migrated(url)
         with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
             fill(connection, users)
             costs = []
@@ -95,10 +92,6 @@ def main(users: int, batch: int, runs: int, write: Path | None) -> None:
     click.echo(text)
     if write:
         page.write(write, text)
-
-
-def _quiet(line: str, *, passing: bool = False) -> None:
-    """Say nothing."""
 
 
 def fill(connection: Connection, users: int) -> None:

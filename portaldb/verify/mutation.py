@@ -73,13 +73,9 @@ def mutated(outcome: Outcome, url: str, migrations: list[Migration]) -> Outcome:
     """Return a green outcome with what became of every mutant, tried on its database and on a second one like it."""
     began = time.monotonic()
     setup = outcome.access.setup
-    with run.throwaway(url, migrations, _quiet, setup) as second, _progress() as advance:
+    with run.throwaway(url, migrations, run.quiet, setup) as second, _progress() as advance:
         tried = mutate([url, second], outcome.access, advance)
     return replace(outcome, mutants=tried, seconds=outcome.seconds + time.monotonic() - began)
-
-
-def _quiet(line: str, *, passing: bool = False) -> None:
-    """Say nothing: the bar tells how far it is."""
 
 
 @contextmanager
