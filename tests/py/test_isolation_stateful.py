@@ -512,7 +512,9 @@ WEAKER = {
 
 @pytest.mark.parametrize("planted", WEAKER.values(), ids=WEAKER)
 def test_isolation_machine_finds_a_weakening(machine: type[Isolation], planted: str, seed: int) -> None:
-    """The test above can fail: within its five thousand steps it finds each planted weakening."""
+    """The test above can fail: given ten times its steps at most, it finds each planted weakening."""
     machine.planted = planted
     with pytest.raises(AssertionError):
-        explore(machine, seed, 100, Phase.generate)
+        # Chance decides what is stepped on: five thousand steps have missed one of these once.
+        for batch in range(seed, seed + 10):
+            explore(machine, batch, 100, Phase.generate)
