@@ -1,0 +1,146 @@
+"""The keys: a JWK Set (RFC 7517) of `oct` keys, each known, primary or retired.
+
+A key is known to every reader before the first writer uses it; one of them is primary, and writes; a retired one
+neither opens nor writes, and is kept for the day when an old backup is restored.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from portaldb.encryption import base64url
+from portaldb.errors import RefusedError
+
+KID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+class KeyringError(RefusedError):
+    """The keys cannot be used as they are; the message says which and why, and never holds key material."""
+
+
+class State(StrEnum):
+    """What a key may do."""
+
+    KNOWN = "known"
+    """Opens what it made."""
+    PRIMARY = "primary"
+    """Opens, and is the one that writes."""
+    RETIRED = "retired"
+    """Neither opens nor writes."""
+
+
+class Enc(StrEnum):
+    """How content is encrypted (RFC 7518, section 5.1); a key's length says which of them it is for."""
+
+    CBC = "A256CBC-HS512"
+    GCM = "A256GCM"
+
+
+BYTES = {Enc.CBC: 64, Enc.GCM: 32}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key. Its material is in no repr, and leaves the object only for encryption and for the key file."""
+
+    kid: str
+    state: State
+    enc: Enc
+    material: bytes = field(repr=False)
+    made_at: int | None = None
+    """Seconds since 1970; None where the set does not tell."""
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """All keys of a JWK Set."""
+
+    keys: tuple[Key, ...]
+    _openers: dict[str, Key] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the index by which a value's key is found."""
+        openers = {key.kid: key for key in self.keys if key.state is not State.RETIRED}
+        object.__setattr__(self, "_openers", openers)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str] | None = None) -> "Keyring":
+        """Read the keys from a file, or from where the environment says: see `portaldb.encryption.sources`.
+
+        Raises KeyringError where there are none, where others may read the file, or where they are not a JWK Set.
+        """
+        from portaldb.encryption import sources
+
+        return Keyring.from_json(sources.read(Path(path) if path is not None else None))
+
+    @staticmethod
+    def from_json(text: str) -> "Keyring":
+        """Read a JWK Set. Raises KeyringError for one that is malformed, or of which two keys are primary."""
+        try:
+            found = base64url.parse_object(text)
+        except ValueError:
+            # Without the parser's words: they may quote the text, which is key material.
+            raise KeyringError(f"The keys are not a JWK Set: the text is not a JSON object. {_REMEDY}") from None
+        entries = found.get("keys")
+        if not isinstance(entries, list) or not entries:
+            raise KeyringError(f"The keys are not a JWK Set: it has no list 'keys' with a key in it. {_REMEDY}")
+        keys = tuple(_key(entry, number) for number, entry in enumerate(entries, 1))
+        names = [key.kid for key in keys]
+        if twice := next((kid for kid in names if names.count(kid) > 1), None):
+            raise KeyringError(f"Two keys of the JWK Set have the kid {twice}. {_REMEDY}")
+        if sum(key.state is State.PRIMARY for key in keys) > 1:
+            raise KeyringError("Two keys of the JWK Set are primary, and one alone may write. Leave 'primary' to one.")
+        return Keyring(keys)
+
+    @property
+    def primary(self) -> Key:
+        """The key that writes. Raises KeyringError where none is primary."""
+        for key in self.keys:
+            if key.state is State.PRIMARY:
+                return key
+        raise KeyringError(
+            "No key of the JWK Set is primary, so nothing can be encrypted. Next: portaldb keys promote KID"
+        )
+
+    def opener(self, kid: str) -> Key | None:
+        """Return the key of that name if it may open values, else None."""
+        return self._openers.get(kid)
+
+
+_REMEDY = "A good one: portaldb keys generate"
+
+
+def thumbprint(material: bytes) -> str:
+    """Return the name of a key by RFC 7638, section 3.1: a SHA-256 of its JWK's required members."""
+    text = f'{{"k":"{base64url.encode(material)}","kty":"oct"}}'
+    return base64url.encode(sha256(text.encode()).digest())
+
+
+def _key(entry: Any, number: int) -> Key:  # noqa: ANN401 - whatever stands in the JSON
+    def wrong(what: str) -> KeyringError:
+        return KeyringError(f"Key {number} of the JWK Set cannot be used: {what}. {_REMEDY}")
+
+    if not isinstance(entry, dict) or entry.get("kty") != "oct":
+        raise wrong("its 'kty' is not 'oct'")
+    k = entry.get("k")
+    try:
+        material = base64url.decode(k) if isinstance(k, str) else b""
+    except ValueError:
+        raise wrong("its 'k' is not base64url") from None
+    enc = next((each for each, size in BYTES.items() if size == len(material)), None)
+    if enc is None:
+        raise wrong("its 'k' is neither 64 bytes (A256CBC-HS512) nor 32 (A256GCM)")
+    if entry.get("enc", enc) != enc:
+        raise wrong(f"its 'enc' is not {enc}, which its length is for")
+    kid = entry.get("kid", thumbprint(material))
+    if not isinstance(kid, str) or not KID.fullmatch(kid):
+        raise wrong("its 'kid' is not 1 to 128 letters, digits and . _ ~ -")
+    state = entry.get("state", State.KNOWN)
+    if state not in set(State):
+        raise wrong(f"its 'state' is none of {', '.join(State)}")
+    made_at = entry.get("iat")
+    return Key(kid, State(state), enc, material, made_at if isinstance(made_at, int) else None)
