@@ -98,8 +98,8 @@ Found = Mapping[str, set[str]]
 
 def search(where: bytes, canaries: Mapping[str, Canary]) -> Found:
     """Return of whom the key or the text stands there."""
-    if not any(mark in where for mark in MARKS):
-        return {}
+    marked = [hit.start() for mark in MARKS if mark in where for hit in re.finditer(re.escape(mark), where)]
+    where = b"\n".join(where[at : at + 600] for at in marked)  # quicker, for what tells them apart follows the mark
     found = {
         name: {what for what, written in needles(canary).items() if any(form in where for form in written)}
         for name, canary in canaries.items()
@@ -118,16 +118,13 @@ OPEN = {
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "-1",
     "log_transaction_sample_rate": "1",
-    "debug_print_parse": "on",
-    "debug_print_rewritten": "on",
-    "debug_print_plan": "on",
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_verbose": "on",
     "auto_explain.log_nested_statements": "on",
     "pg_stat_statements.track": "all",
     "pg_stat_statements.track_utility": "on",
 }
-"""Everything is logged."""
+"""Everything is logged: the server's own settings."""
 
 DEFAULTS = {
     "log_statement": "none",
@@ -138,16 +135,13 @@ DEFAULTS = {
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "0",
     "log_transaction_sample_rate": "0",
-    "debug_print_parse": "off",
-    "debug_print_rewritten": "off",
-    "debug_print_plan": "off",
     "auto_explain.log_min_duration": "-1",
     "pg_stat_statements.track_utility": "on",
 }
 """PostgreSQL's own."""
 
-OFF = {"debug_print_parse": "off", "debug_print_rewritten": "off", "debug_print_plan": "off"}
-"""What nobody has on but to look into the server itself; a login may set it, so the page cannot close it."""
+DEBUG = {"debug_print_parse": "on", "debug_print_rewritten": "on", "debug_print_plan": "on"}
+"""What is on to look into the server itself; any login may set it."""
 
 USER, SERVER_ID = "a0000000-0000-0000-0000-000000000001", "0b000000-0000-0000-0000-000000000001"
 CONTEXT = f"user_server_configs.encrypted_config.{USER}.{SERVER_ID}"
@@ -228,8 +222,7 @@ def server(request: pytest.FixtureRequest, portaldb: Portaldb) -> Iterator[Serve
     given = request.config.getoption("--postgres")
     if given and not str(given).isdigit():
         pytest.skip("reads the server's log and files, which are out of reach")
-    settings = {name: value for name, value in OPEN.items() if not name.startswith("debug_print")}
-    settings |= {"shared_preload_libraries": "pg_cron,pg_stat_statements,auto_explain", "full_page_writes": "on"}
+    settings = OPEN | {"shared_preload_libraries": "pg_cron,pg_stat_statements,auto_explain", "full_page_writes": "on"}
     with (server_in_container if given else server_here)(settings) as made:
         portaldb("init", "--locale", "C.UTF-8", database=made.url, check=True)
         portaldb("migrate", database=made.url, check=True)
@@ -419,7 +412,7 @@ def run_one(server: Server, places: Places, way: Way, name: str, canary: Canary)
 
 def marks(found: Found, canaries: Mapping[str, Canary]) -> list[str]:
     """Return the cells of a line of the page: of each way, whether what it was given is found."""
-    cells = []
+    cells: list[str] = []
     for ways in WAYS.values():
         told = set()
         for way in ways:
@@ -497,7 +490,7 @@ def told(error: BaseException) -> str:
 @pytest.mark.parametrize("enc", Enc)
 def test_python_path_leaves_nothing(server: Server, caplog: pytest.LogCaptureFixture, enc: Enc) -> None:
     """Where everything is logged, neither key nor text is anywhere, however the envelope is sent and what fails."""
-    server.give(OPEN)
+    server.give(OPEN | DEBUG)
     caplog.set_level(logging.DEBUG)
     canaries = {way.__name__: Canary(enc) for way in (parameters, prepared_parameters, literals, do)}
     with watched(server) as places:
@@ -571,7 +564,7 @@ def closing() -> dict[str, str]:
 
 def settings_of(cell: str) -> dict[str, str]:
     """Return the settings that a line of the page is about."""
-    base = DEFAULTS if "defaults" in cell else OPEN | OFF | closing()
+    base = DEFAULTS if "defaults" in cell else OPEN | closing()
     return base | dict(re.findall(r"`(\S+) = (\S+)`", cell))
 
 
@@ -620,7 +613,7 @@ def test_service_closes_its_own_sessions_once_it_may(server: Server) -> None:
     grant = re.search(r"^GRANT SET ON PARAMETER.*?;$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert grant
     canary = Canary()
-    server.give(OPEN | OFF)
+    server.give(OPEN)
     with psycopg.connect(server.url, autocommit=True) as owner, psycopg.connect(server.service) as service:
         service.autocommit = True
         for name in closing().keys() - {"log_parameter_max_length_on_error"}:  # which anybody may set
