@@ -40,14 +40,18 @@ def read(path: Path | None = None) -> str:
 
 def _file(path: Path) -> str:
     try:
-        # What is judged is what is read: a file that is exchanged in between changes nothing.
         with path.open("rb") as file:
-            facts = os.fstat(file.fileno())
-            _require_private(path, facts)
-            raw = file.read(_LARGEST + 1)
+            return read_private(file.fileno(), path)
     except OSError as error:
         raise KeyringError(f"The key file {path} cannot be read: {error.strerror}.") from None
-    return _text(raw, f"The key file {path}")
+
+
+def read_private(number: int, path: Path) -> str:
+    """Return the text of an open file. Raises KeyringError where others may read it; `path` is for the message."""
+    # What is judged is what is read: a file that is exchanged in between changes nothing.
+    _require_private(path, os.fstat(number))
+    with open(number, "rb", closefd=False) as file:
+        return _text(file.read(_LARGEST + 1), f"The key file {path}")
 
 
 def _require_private(path: Path, facts: os.stat_result) -> None:
