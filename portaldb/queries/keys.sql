@@ -108,6 +108,6 @@ WHERE NOT starts_with(c.encrypted_config, %(current)s) OR starts_with(c.encrypte
 -- name: write
 UPDATE public.user_server_configs AS c
 SET encrypted_config = n.new
-FROM unnest(%(ids)s::uuid[], %(old)s::text[], %(new)s::text[]) AS n (id, old, new)
+FROM unnest(%(ids)b::uuid[], %(old)b::text[], %(new)b::text[]) AS n (id, old, new)
 WHERE c.id = n.id AND c.encrypted_config = n.old
 RETURNING c.id
