@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,7 @@ class Row:
     server_id: UUID
     encrypted_config: str
 
-    @property
+    @cached_property
     def context(self) -> str:
         """What a value of this row is bound to, if it is bound."""
         return config_context(self.user_id, self.server_id)

@@ -31,6 +31,9 @@ def place(path: Path | None) -> Path:
 
     Raises KeyringError where the keys come from a variable or a command, which cannot be written to.
     """
+    given = os.environ.get(sources.FILE) if path is None else str(path)
+    if given and given.lstrip().startswith("{"):
+        raise KeyringError("What is given as the key file's name is a JWK Set itself. Nothing was changed.")
     if path is not None:
         return path
     for name in (sources.TEXT, sources.COMMAND):
@@ -40,8 +43,8 @@ def place(path: Path | None) -> Path:
                 "in a private place (umask 077), change that with --keys FILE, put what it holds back to where it "
                 "came from, and remove the file."
             )
-    if named := os.environ.get(sources.FILE):
-        return Path(named)
+    if given:
+        return Path(given)
     raise KeyringError(f"No key file is named. Say which: --keys FILE, or the variable {sources.FILE}.")
 
 
@@ -73,6 +76,13 @@ def change(path: Path, work: Callable[[Document], T]) -> T:
     """
     try:
         target = path.resolve(strict=True)
+    except (OSError, ValueError) as error:
+        # Without what was given: until it is found to be a file's name, it may be a key in the wrong place.
+        why = error.strerror if isinstance(error, OSError) else "that is no file's name"
+        raise KeyringError(
+            f"The key file given cannot be changed: {why}. For a new one: portaldb keys generate"
+        ) from None
+    try:
         with _locked(target, path) as file:
             before = sources.read_private(file, path)
             document = base64url.parse_object(before) if Keyring.from_json(before) else {}
@@ -90,7 +100,7 @@ def _locked(target: Path, path: Path) -> Iterator[int]:
     """Open the file and keep others from changing it. Who waited may hold one that was replaced: look again."""
     until = time.monotonic() + _PATIENCE
     while True:
-        file = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if _lock(file) and os.path.samestat(os.fstat(file), target.lstat()):
                 yield file

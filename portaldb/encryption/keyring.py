@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from portaldb.encryption import base64url
 from portaldb.errors import RefusedError
@@ -54,22 +54,27 @@ class Key:
     made_at: int | None = None
     """Seconds since 1970; None where the set does not tell."""
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: that is how keys get into caches and queues."""
+        raise TypeError("a key is not pickled or copied: each process loads the keys itself")
+
 
 @dataclass(frozen=True)
 class Keyring:
-    """All keys of a JWK Set."""
+    """All keys of a JWK Set. Raises KeyringError where two have the same kid, or two are primary."""
 
     keys: tuple[Key, ...]
-    _openers: dict[str, Key] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the index by which a value's key is found."""
-        openers = {key.kid: key for key in self.keys if key.state is not State.RETIRED}
-        object.__setattr__(self, "_openers", openers)
+        kids = [key.kid for key in self.keys]
+        if twice := next((kid for kid in kids if kids.count(kid) > 1), None):
+            raise KeyringError(f"Two keys of the JWK Set have the kid {twice}. {_REMEDY}")
+        if sum(key.state is State.PRIMARY for key in self.keys) > 1:
+            raise KeyringError("Two keys of the JWK Set are primary, and one alone may write. Leave 'primary' to one.")
 
     @staticmethod
     def load(path: str | os.PathLike[str] | None = None) -> "Keyring":
-        """Read the keys from a file, or from where the environment says: see `portaldb.encryption.sources`.
+        """Read the keys from this file, else from where the environment says: see `portaldb.encryption.sources`.
 
         Raises KeyringError where there are none, where others may read the file, or where they are not a JWK Set.
         """
@@ -83,18 +88,13 @@ class Keyring:
         try:
             found = base64url.parse_object(text)
         except ValueError:
-            # Without the parser's words: they may quote the text, which is key material.
-            raise KeyringError(f"The keys are not a JWK Set: the text is not a JSON object. {_REMEDY}") from None
+            raise KeyringError(
+                f"The keys are not a JWK Set: the text is not a JSON object that names each member once. {_REMEDY}"
+            ) from None
         entries = found.get("keys")
         if not isinstance(entries, list) or not entries:
             raise KeyringError(f"The keys are not a JWK Set: it has no list 'keys' with a key in it. {_REMEDY}")
-        keys = tuple(_key(entry, number) for number, entry in enumerate(entries, 1))
-        names = [key.kid for key in keys]
-        if twice := next((kid for kid in names if names.count(kid) > 1), None):
-            raise KeyringError(f"Two keys of the JWK Set have the kid {twice}. {_REMEDY}")
-        if sum(key.state is State.PRIMARY for key in keys) > 1:
-            raise KeyringError("Two keys of the JWK Set are primary, and one alone may write. Leave 'primary' to one.")
-        return Keyring(keys)
+        return Keyring(tuple(_key(entry, number) for number, entry in enumerate(entries, 1)))
 
     @property
     def primary(self) -> Key:
@@ -108,7 +108,10 @@ class Keyring:
 
     def opener(self, kid: str) -> Key | None:
         """Return the key of that name if it may open values, else None."""
-        return self._openers.get(kid)
+        for key in self.keys:
+            if key.kid == kid and key.state is not State.RETIRED:
+                return key
+        return None
 
 
 _REMEDY = "A good one: portaldb keys generate"
@@ -126,11 +129,16 @@ def _key(entry: Any, number: int) -> Key:  # noqa: ANN401 - whatever stands in t
 
     if not isinstance(entry, dict) or entry.get("kty") != "oct":
         raise wrong("its 'kty' is not 'oct'")
+    # RFC 7517, sections 4.2 and 4.4: what a key is for. One that signs elsewhere does not encrypt here.
+    if entry.get("use", "enc") != "enc":
+        raise wrong("its 'use' is not 'enc'")
+    if entry.get("alg", "dir") != "dir":
+        raise wrong("its 'alg' is not 'dir'")
     k = entry.get("k")
     try:
         material = base64url.decode(k) if isinstance(k, str) else b""
     except ValueError:
-        raise wrong("its 'k' is not base64url") from None
+        raise wrong("its 'k' is not base64url without padding") from None
     enc = next((each for each, size in BYTES.items() if size == len(material)), None)
     if enc is None:
         raise wrong("its 'k' is neither 64 bytes (A256CBC-HS512) nor 32 (A256GCM)")
@@ -140,7 +148,7 @@ def _key(entry: Any, number: int) -> Key:  # noqa: ANN401 - whatever stands in t
     if not isinstance(kid, str) or not KID.fullmatch(kid):
         raise wrong("its 'kid' is not 1 to 128 letters, digits and . _ ~ -")
     state = entry.get("state", State.KNOWN)
-    if state not in set(State):
+    if state not in list(State):
         raise wrong(f"its 'state' is none of {', '.join(State)}")
     made_at = entry.get("iat")
-    return Key(kid, State(state), enc, material, made_at if isinstance(made_at, int) else None)
+    return Key(kid, State(state), enc, material, made_at if type(made_at) is int else None)

@@ -1,13 +1,16 @@
 """Where the keys come from: a file, the environment, or a command such as a vault's.
 
 A file is read only if nobody else can: it belongs to you or to root, others have no right on it, and its group may
-read it only where root owns it (PostgreSQL's own rule for `ssl_key_file`).
+read it only where root owns it (PostgreSQL's own rule for `ssl_key_file`). No message quotes what was given for a
+file's name or a command until that was found to be one: it may be a key, put into the wrong variable.
 """
 
 import os
+import select
 import shlex
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 from portaldb.encryption.keyring import KeyringError
@@ -16,7 +19,7 @@ FILE = "PORTALDB_KEYS_FILE"
 TEXT = "PORTALDB_KEYS"
 COMMAND = "PORTALDB_KEYS_COMMAND"
 _LARGEST = 1024 * 1024
-_SECONDS = 30
+_SECONDS = 30.0
 
 
 def read(path: Path | None = None) -> str:
@@ -25,36 +28,28 @@ def read(path: Path | None = None) -> str:
     Raises KeyringError where there is none or more than one, or where it cannot be read.
     """
     if path is not None:
-        return _file(path)
-    named = [name for name in (FILE, TEXT, COMMAND) if os.environ.get(name)]
-    if len(named) > 1:
-        raise KeyringError(f"The keys are given more than once: by {' and by '.join(named)}. Leave one of them.")
-    if not named:
-        raise KeyringError(
-            f"No keys are given. Say where they are: --keys FILE, or the variable {FILE} (a file), {TEXT} (the JWK Set "
-            f"itself) or {COMMAND} (a command that prints it). To make a first key: portaldb keys generate"
-        )
-    value = os.environ[named[0]]
-    return {FILE: lambda: _file(Path(value)), TEXT: lambda: value, COMMAND: lambda: _command(value)}[named[0]]()
+        return _file(path, "The key file given")
+    given = {name: os.environ[name] for name in (FILE, TEXT, COMMAND) if os.environ.get(name)}
+    if len(given) > 1:
+        raise KeyringError(f"The keys are given more than once: by {' and by '.join(given)}. Leave one of them.")
+    if FILE in given:
+        return _file(Path(given[FILE]), f"The key file that {FILE} names")
+    if TEXT in given:
+        return given[TEXT]
+    if COMMAND in given:
+        return _command(given[COMMAND])
+    raise KeyringError(
+        f"No keys are given. Say where they are: --keys FILE, or the variable {FILE} (a file), {TEXT} (the JWK Set "
+        f"itself) or {COMMAND} (a command that prints it). To make a first key: portaldb keys generate"
+    )
 
 
-def _file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return read_private(file.fileno(), path)
-    except OSError as error:
-        raise KeyringError(f"The key file {path} cannot be read: {error.strerror}.") from None
+def read_private(file: int, path: Path) -> str:
+    """Return the text of an open file, if it is one that nobody else can read. Raises KeyringError, and OSError.
 
-
-def read_private(number: int, path: Path) -> str:
-    """Return the text of an open file. Raises KeyringError where others may read it; `path` is for the message."""
-    # What is judged is what is read: a file that is exchanged in between changes nothing.
-    _require_private(path, os.fstat(number))
-    with open(number, "rb", closefd=False) as file:
-        return _text(file.read(_LARGEST + 1), f"The key file {path}")
-
-
-def _require_private(path: Path, facts: os.stat_result) -> None:
+    What is judged is what is read: a file that is put in its place meanwhile changes nothing.
+    """
+    facts = os.fstat(file)
     if not stat.S_ISREG(facts.st_mode):
         raise KeyringError(f"The key file {path} is not a file.")
     if facts.st_uid not in (os.geteuid(), 0):
@@ -64,21 +59,65 @@ def _require_private(path: Path, facts: os.stat_result) -> None:
             f"The key file {path} can be read or written by others (mode {stat.S_IMODE(facts.st_mode):04o}). "
             f"Mend it: chmod 600 {shlex.quote(str(path))}. If others did read it, make a new key: portaldb keys add"
         )
+    return _text(_limited(file, None), f"The key file {path}")
+
+
+def _file(path: Path, what: str) -> str:
+    try:
+        # Without waiting: to open a pipe takes until somebody writes into it.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return read_private(file, path)
+        finally:
+            os.close(file)
+    except OSError as error:
+        why = error.strerror
+    except ValueError:
+        why = "that is no file's name"
+    raise KeyringError(f"{what} cannot be read: {why}.")
 
 
 def _command(line: str) -> str:
     """Run a command without a shell; its standard error is left to the terminal."""
+    what = f"The command of {COMMAND}"
     try:
         words = shlex.split(line)
-        done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise KeyringError(f"The command of {COMMAND} was stopped: it took longer than {_SECONDS} seconds.") from None
-    except (OSError, ValueError, IndexError) as error:
-        told = error.strerror if isinstance(error, OSError) else error
-        raise KeyringError(f"The command of {COMMAND} cannot be run: {told}.") from None
-    if done.returncode:
-        raise KeyringError(f"The command of {COMMAND} failed with exit status {done.returncode}; its words are above.")
-    return _text(done.stdout, f"What the command of {COMMAND} prints")
+    except ValueError:
+        words = []
+    if not words:
+        raise KeyringError(f"{what} cannot be run: it has no word, or a quotation that does not end.")
+    until = time.monotonic() + _SECONDS
+    try:
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            assert process.stdout  # noqa: S101 - for mypy: there is a pipe
+            try:
+                raw = _limited(process.stdout.fileno(), until)
+                # One that closes its output and stays is waited for; one that says too much is not.
+                status = process.wait(until - time.monotonic()) if len(raw) <= _LARGEST else 0
+            except (TimeoutError, subprocess.TimeoutExpired):
+                status = None
+            finally:
+                process.kill()
+    except OSError as error:
+        raise KeyringError(f"{what} cannot be run: {error.strerror}.") from None
+    if status is None:
+        raise KeyringError(f"{what} was stopped: it took longer than {_SECONDS:.0f} seconds.")
+    if status:
+        raise KeyringError(f"{what} failed with exit status {status}; what it said of that is above.")
+    return _text(raw, f"What the command of {COMMAND} prints")
+
+
+def _limited(file: int, until: float | None) -> bytes:
+    """Read to the end, or a little more than what is taken. Raises TimeoutError."""
+    raw = b""
+    while len(raw) <= _LARGEST:
+        if until is not None and not select.select([file], [], [], max(0.0, until - time.monotonic()))[0]:
+            raise TimeoutError
+        part = os.read(file, _LARGEST)
+        if not part:
+            break
+        raw += part
+    return raw
 
 
 def _text(raw: bytes, what: str) -> str:
@@ -87,4 +126,6 @@ def _text(raw: bytes, what: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise KeyringError(f"{what} is not UTF-8.") from None
+        pass
+    # Not in the handler: the codec's error holds the bytes, which are key material.
+    raise KeyringError(f"{what} is not UTF-8.")
