@@ -80,6 +80,10 @@ def _say(line: str, *, passing: bool = False) -> None:
         click.echo(line, err=True)
 
 
+def _wrapped(sentence: str, *, err: bool = False) -> None:
+    click.echo(click.wrap_text(sentence, width=min(100, shutil.get_terminal_size().columns)), err=err)
+
+
 wait_option = click.option(
     "--wait", type=float, default=0, metavar="SECONDS", help="Try this long while the server is starting."
 )
@@ -584,6 +588,279 @@ def manifest(database: str | None, write: bool) -> None:
         click.echo(f"Current: {path.name}, {len(fresh.entries)} things from {len(fresh.migrations)} migrations.")
 
 
+keys_option = click.option(
+    "--keys",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The key file. Default: PORTALDB_KEYS_FILE; to read, also PORTALDB_KEYS or PORTALDB_KEYS_COMMAND.",
+)
+enc_option = click.option(
+    "--enc",
+    type=click.Choice(["A256CBC-HS512", "A256GCM"]),
+    default="A256CBC-HS512",
+    show_default=True,
+    help="What the key is for. SQL neither reads nor writes A256GCM.",
+)
+
+
+@cli.group()
+def keys() -> None:
+    """Make, list, change and rotate the keys of the encrypted values.
+
+    \b
+    They are a JWK Set in a file that nobody else can read; docs/encryption.md.
+    A new key:   portaldb keys add        every service reads the new set, then
+                 portaldb keys promote    every service reads it again, then
+                 portaldb keys rotate     beside people at work, then
+                 portaldb keys retire     the old one
+    """
+
+
+@keys.command("generate")
+@keys_option
+@enc_option
+def keys_generate(key_file: Path | None, enc: str) -> None:
+    """Make a new key file with one key, the primary.
+
+    The file must not be there yet, and nobody but you can read it.
+
+    \b
+    Example:  portaldb keys generate --keys /etc/portal/keys.json
+    """
+    from portaldb.encryption import key_file as files
+    from portaldb.encryption import key_set
+    from portaldb.encryption.keyring import Enc, State
+
+    path, key = files.place(key_file), key_set.new_key(Enc(enc), State.PRIMARY)
+    files.create(path, {"keys": [key]})
+    click.echo(f"{path}: {key['kid']} is the primary key. Keep a copy where no copy of the database is.")
+
+
+@keys.command("list")
+@keys_option
+@database_option
+@json_option
+def keys_list(key_file: Path | None, database: str | None, as_json: bool) -> None:
+    """List the keys, and how many rows each has where a database can be asked.
+
+    \b
+    Example:  portaldb keys list --keys /etc/portal/keys.json
+    """
+    from portaldb import database as db
+    from portaldb.encryption import Keyring, key_check, key_report
+
+    keyring, rows = Keyring.load(key_file), None
+    try:
+        url = db.resolve(database)
+        with db.connect(url, name="portaldb keys list") as connection:
+            rows = key_check.count(connection)
+    except PortalError as error:
+        _wrapped(f"Without the rows of each key. {error}", err=True)
+    if as_json:
+        emit_json({"keys": key_check.listed(keyring.keys, rows)})
+    else:
+        key_report.keys(keyring.keys, rows)
+
+
+@keys.command("add")
+@keys_option
+@enc_option
+@click.option("--from", "other", metavar="FILE|-", help="Take over the keys of another JWK Set; - is standard input.")
+def keys_add(key_file: Path | None, enc: str, other: str | None) -> None:
+    """Add a new key, which opens and does not write yet; or those of another set.
+
+    \b
+    Example:  portaldb keys add --keys /etc/portal/keys.json
+    """
+    from portaldb.encryption import base64url, key_set, sources
+    from portaldb.encryption import key_file as files
+    from portaldb.encryption.keyring import Enc, Keyring, State
+
+    path = files.place(key_file)
+    if other:
+        text = click.get_text_stream("stdin").read() if other == "-" else sources.read(Path(other))
+        Keyring.from_json(text)
+        others = base64url.parse_object(text)
+    else:
+        others = {"keys": [key_set.new_key(Enc(enc), State.KNOWN)]}
+    new = files.change(path, lambda document: key_set.take_over(document, others))
+    for key in new:
+        click.echo(f"{key.kid} is known now.")
+    if new:
+        click.echo("Next: let every service read the set, then portaldb keys promote KID", err=True)
+    else:
+        click.echo("Nothing to do: every key is there already.")
+
+
+@keys.command("promote")
+@click.argument("kid")
+@keys_option
+def keys_promote(kid: str, key_file: Path | None) -> None:
+    """Make a known key the primary, the one that writes; the old primary becomes known.
+
+    KID may be the beginning of one. Every service must know the key before: one that does not could not open what
+    the others write.
+
+    \b
+    Example:  portaldb keys promote qB3f
+    """
+    from portaldb.encryption import key_file as files
+    from portaldb.encryption import key_set
+
+    path = files.place(key_file)
+    chosen = files.change(path, lambda document: key_set.promote(document, kid))
+    click.echo(f"{chosen.kid} is the primary key. Next: let every service read the set, then portaldb keys rotate")
+
+
+@keys.command("retire")
+@click.argument("kid")
+@keys_option
+@database_option
+@click.option("--undo", is_flag=True, help="Make a retired key known again.")
+def keys_retire(kid: str, key_file: Path | None, database: str | None, undo: bool) -> None:
+    """Retire a key that no row has any more; it stays in the set for old backups.
+
+    KID may be the beginning of one. The primary is refused, and so is a key that rows still have: the database is
+    asked, and where it cannot be, nothing is changed.
+
+    \b
+    Example:  portaldb keys retire qB3f
+    """
+    from portaldb import database as db
+    from portaldb.encryption import key_check, key_set
+    from portaldb.encryption import key_file as files
+    from portaldb.encryption.key_set import Document
+    from portaldb.encryption.keyring import State
+
+    path = files.place(key_file)
+    if undo:
+        key = files.change(path, lambda document: key_set.restore(document, kid))
+        click.echo(f"{key.kid} is known again.")
+        return
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb keys retire") as connection:
+
+        def retire(document: Document) -> str:
+            found = key_set.require_retirable(document, kid)
+            key_check.require_no_rows(connection, found.kid)
+            key_set.set_state(document, found.kid, State.RETIRED)
+            return found.kid
+
+        retired = files.change(path, retire)
+    click.echo(f"{retired} is retired: no row of {db.describe(url)} has it. Next: let every service read the set.")
+
+
+@keys.command("check")
+@keys_option
+@database_option
+@click.option("--open", "opens", is_flag=True, help="Open every value, and show none.")
+@click.option("--without-database", is_flag=True, help="Look at the set alone.")
+@json_option
+def keys_check(key_file: Path | None, database: str | None, opens: bool, without_database: bool, as_json: bool) -> None:
+    """Check that the set is sound, and that every value is of one of its keys and where it belongs.
+
+    The exit code is 1 when anything is not: it is listed by the row's id, with the reason.
+
+    \b
+    Example:  portaldb keys check --open
+    """
+    from contextlib import ExitStack
+
+    from portaldb import database as db
+    from portaldb.encryption import Keyring, key_check, key_report
+
+    keyring, path = Keyring.load(key_file), key_check.file_of(key_file)
+    url = None if without_database else db.resolve(database)
+    with ExitStack() as stack:
+        connection = None if url is None else stack.enter_context(db.connect(url, name="portaldb keys check"))
+        _, watch = stack.enter_context(key_report.progress(_say, "checking"))
+        found = key_check.check(keyring, path, connection, opens=opens, watch=watch)
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        key_report.checked(found, None if url is None else db.describe(url))
+    if not found.sound:
+        raise FindingsError(
+            "" if as_json else "Not everything is as it should be. docs/encryption.md tells what to do."
+        )
+
+
+@keys.command("rotate")
+@keys_option
+@database_option
+@click.option("--dry-run", is_flag=True, help="Open everything, change nothing, and tell what would happen.")
+@click.option(
+    "--bind",
+    is_flag=True,
+    help="Bind values that are bound to nothing to their row; SQL's two-argument decrypt_sensitive_data opens them no "
+    "more.",
+)
+@click.option(
+    "--legacy-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Convert the schema document's old format too; the file holds its key, and nobody else may read it.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1, 10_000), default=500, show_default=True, metavar="N", help="Rows a transaction."
+)
+@click.option(
+    "--pause",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to leave the database alone between batches.",
+)
+@json_option
+def keys_rotate(
+    key_file: Path | None,
+    database: str | None,
+    dry_run: bool,
+    bind: bool,
+    legacy_key: Path | None,
+    batch: int,
+    pause: float,
+    as_json: bool,
+) -> None:
+    """Re-encrypt every value that is not under the primary key, beside people at work.
+
+    It may be killed at any moment: every row opens, and the same command goes on from there. Rows that cannot be
+    re-encrypted are left as they are and listed by id and reason; the exit code is 1 then.
+
+    \b
+    Example:  portaldb keys rotate --dry-run && portaldb keys rotate
+    """
+    from portaldb import database as db
+    from portaldb.encryption import Keyring, key_report, legacy, rotation
+
+    keyring, url = Keyring.load(key_file), db.resolve(database)
+    options = rotation.Options(
+        batch=batch,
+        pause=pause,
+        bind=bind,
+        dry_run=dry_run,
+        legacy_key=legacy.read_key(legacy_key) if legacy_key else None,
+    )
+    with (
+        db.connect(url, name="portaldb keys rotate") as connection,
+        key_report.progress(_say, "opening" if dry_run else "re-encrypting") as (say, watch),
+        key_report.until_interrupted(say) as stopped,
+    ):
+        found = rotation.rotate(
+            connection, keyring, options, say, watch=lambda each: watch(*key_report.of(each)), stopped=stopped
+        )
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        key_report.rotated(found, db.describe(url))
+    if not found.finished:
+        raise KeyboardInterrupt
+    if found.failed:
+        raise FindingsError("" if as_json else "The rows above were left as they were. docs/encryption.md tells more.")
+
+
 @cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.
@@ -592,10 +869,6 @@ def dev() -> None:
     It lives in .portaldb/, needs no rights on the system's clusters, and every
     other command finds it by itself while it runs.
     """
-
-
-def _wrapped(sentence: str) -> None:
-    click.echo(click.wrap_text(sentence, width=min(100, shutil.get_terminal_size().columns)))
 
 
 docker_option = click.option("--docker", is_flag=True, help="In a container, where PostgreSQL is not installed.")

@@ -1,0 +1,162 @@
+"""What a set of keys is like, by itself and beside the values of a database."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from portaldb.database import Connection, reading
+from portaldb.encryption import config_rows, sources
+from portaldb.encryption.config_rows import Fault, Finding, Row
+from portaldb.encryption.envelope import DecryptError, Header, decrypt, inspect
+from portaldb.encryption.keyring import Key, Keyring, State, thumbprint
+from portaldb.errors import RefusedError
+
+Rows = Counter[str | None]
+"""How many values carry which kid; None is what is no envelope."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found; of the database, None where it was not asked."""
+
+    keys: tuple[Key, ...]
+    faults: tuple[str, ...]
+    """Of the set."""
+    notes: tuple[str, ...]
+    rows: Rows | None
+    findings: tuple[Finding, ...]
+    """Of the rows."""
+    opened: bool
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults and not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "sound": self.sound,
+            "keys": listed(self.keys, self.rows),
+            "faults": list(self.faults),
+            "notes": list(self.notes),
+            "opened": self.opened,
+            "rows": [each.as_dict() for each in self.findings],
+        }
+
+
+def listed(keys: tuple[Key, ...], rows: Rows | None) -> list[dict[str, Any]]:
+    """Return keys for machines, with the rows of each; and what rows say of keys that are not in the set."""
+    found: list[dict[str, Any]] = [
+        {"kid": key.kid, "state": str(key.state), "enc": str(key.enc), "made_at": key.made_at} for key in keys
+    ]
+    if rows is None:
+        return found
+    strange = sorted(kid for kid in rows if kid is not None and kid not in {key.kid for key in keys})
+    found += [{"kid": kid, "state": "unknown", "enc": None, "made_at": None} for kid in strange]
+    if rows[None]:
+        found.append({"kid": None, "state": "no envelope", "enc": None, "made_at": None})
+    return [each | {"rows": rows[each["kid"]]} for each in found]
+
+
+def count(connection: Connection) -> Rows:
+    """Count the values by kid. Raises RightsError where not every row is seen."""
+    found: Rows = Counter()
+    with reading(connection, role=config_rows.actor(connection)):
+        for row in config_rows.every(connection):
+            found[_kid(row)] += 1
+    return found
+
+
+def require_no_rows(connection: Connection, kid: str) -> None:
+    """Raise RefusedError where values carry that kid: retired, its key would not open them any more."""
+    if rows := count(connection)[kid]:
+        raise RefusedError(
+            f"{rows:,} {'row carries' if rows == 1 else 'rows carry'} the kid {kid}, and nobody could open "
+            f"{'it' if rows == 1 else 'them'} if it were retired. Nothing was changed. First: portaldb keys rotate"
+        )
+
+
+def check(
+    keyring: Keyring,
+    path: Path | None,
+    connection: Connection | None,
+    *,
+    opens: bool = False,
+    watch: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Checked:
+    """Look at a set, and at every value where a connection is given; with `opens`, open each.
+
+    `path` is the file that the set is from, if it is. `watch` is told how many rows of how many are done.
+    """
+    rows: Rows | None = None
+    findings: list[Finding] = []
+    if connection is not None:
+        rows = Counter()
+        keys = config_rows.keys_by_kid(keyring)
+        with reading(connection, role=config_rows.actor(connection)):
+            total = config_rows.count(connection)
+            for done, row in enumerate(config_rows.every(connection), 1):
+                rows[_kid(row)] += 1
+                found = config_rows.judge(row, keys)
+                if opens and not isinstance(found, Fault):
+                    found = _opened(row, keyring, found)
+                if isinstance(found, Fault):
+                    findings.append(Finding(row.id, str(found)))
+                watch(done, total)
+    return Checked(keyring.keys, _faults(keyring, path), _notes(keyring), rows, tuple(findings), opens)
+
+
+def _kid(row: Row) -> str | None:
+    try:
+        return inspect(row.encrypted_config).kid
+    except DecryptError:
+        return None
+
+
+def _opened(row: Row, keyring: Keyring, header: Header) -> Header | Fault:
+    try:
+        decrypt(row.encrypted_config, keyring, context=header.context)
+    except DecryptError:
+        return Fault.UNREADABLE
+    return header
+
+
+def _faults(keyring: Keyring, path: Path | None) -> tuple[str, ...]:
+    keys = keyring.keys
+    found = []
+    if all(key.state is not State.PRIMARY for key in keys):
+        found.append("No key is primary, so nothing can be encrypted. Next: portaldb keys promote KID")
+    for nth, key in enumerate(keys):
+        same = next((other for other in keys[:nth] if other.material == key.material), None)
+        if same:
+            found.append(f"{same.kid} and {key.kid} are the same key under two names: one of them should go.")
+    if path is not None and (folder := _writable_by_others(path)):
+        found.append(f"Others may write in {folder}, and so put another file in place of the keys.")
+    return tuple(found)
+
+
+def _notes(keyring: Keyring) -> tuple[str, ...]:
+    return tuple(
+        f"{key.kid} is a name of its own, not the key's thumbprint (RFC 7638)."
+        for key in keyring.keys
+        if key.kid != thumbprint(key.material)
+    )
+
+
+def _writable_by_others(path: Path) -> Path | None:
+    folder = path.resolve().parent
+    facts = folder.stat()
+    # With the sticky bit, as in /tmp, others may add files and not replace one.
+    open_to_others = facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX
+    return folder if open_to_others else None
+
+
+def file_of(path: Path | None) -> Path | None:
+    """Return the file that the keys are read from; None where they come from a variable or a command."""
+    named = os.environ.get(sources.FILE)
+    return path or (Path(named) if named else None)

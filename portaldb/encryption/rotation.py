@@ -1,0 +1,385 @@
+"""Rotation: every value comes under the primary key, in batches, beside people at work.
+
+A batch is one transaction: rows that are not under the primary are locked, skipping what others hold, opened and
+encrypted here, and written back. So a row is never made stale, and killed at any moment every row opens. What is
+under the primary is not chosen again: running the command again goes on from there. Keys and texts never leave this
+process.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg import conninfo, sql
+
+from portaldb import database as db
+from portaldb.database import Connection, is_lost, query, server_error
+from portaldb.encryption import base64url, config_rows, legacy
+from portaldb.encryption.config_rows import Fault, Finding, Row
+from portaldb.encryption.envelope import DecryptError, decrypt, encrypt
+from portaldb.encryption.keyring import Key, Keyring
+from portaldb.engine import Say
+from portaldb.errors import LockTimeoutError, RefusedError
+
+T = TypeVar("T")
+
+LOCK_KEY = 0x726F746174696F6E
+"""The advisory lock of a rotation: the letters of 'rotation'."""
+
+_RETRIED = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
+_REFUSALS = ("22", "23", "44", "P0")
+"""Classes of errors with which a trigger or a constraint refuses one row; others are of the whole server."""
+
+_RETRY_FOR = 60.0
+_LOCK_PATIENCE = 3.0
+"""Seconds in which a server notices that the rotation before this one was killed."""
+_ROUNDS = 5
+"""How often it comes back for rows that were written under another key behind it, before it says so."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to rotate; all times in seconds."""
+
+    batch: int = 500
+    pause: float = 0.0
+    """Between batches."""
+    bind: bool = False
+    """Bind unbound values to their rows."""
+    dry_run: bool = False
+    """Open everything, change nothing."""
+    legacy_key: bytes | None = field(default=None, repr=False)
+    """The AES key of the old format; None leaves such values as they are."""
+    patience: float = 30.0
+    """How long to come back for rows that others hold locked, while nothing moves."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a rotation is; `total` was counted at its start."""
+
+    done: int
+    failed: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a rotation did; with `dry_run`, what it would have done."""
+
+    primary: str
+    dry_run: bool
+    rotated: int
+    moved: dict[str, int]
+    """Rows re-encrypted, by the kid that they had; '' is the old format."""
+    changed: int
+    """Rows that others changed or deleted meanwhile."""
+    failed: tuple[Finding, ...]
+    seconds: float
+    finished: bool
+    """False where it was asked to stop."""
+
+    @property
+    def rate(self) -> float:
+        """Rows re-encrypted in a second."""
+        return self.rotated / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "primary": self.primary,
+            "dry_run": self.dry_run,
+            "finished": self.finished,
+            "rotated": self.rotated,
+            "moved": {kid or str(Fault.OLD_FORMAT): count for kid, count in self.moved.items()},
+            "changed_meanwhile": self.changed,
+            "failed": [each.as_dict() for each in self.failed],
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.rate, 1),
+        }
+
+
+def rotate(
+    connection: Connection,
+    keyring: Keyring,
+    options: Options,
+    say: Say,
+    *,
+    watch: Callable[[Progress], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Rotation:
+    """Re-encrypt every value that is not under the primary key, and return what was done and what failed.
+
+    `watch` is told after each batch, `stopped` is asked before it. The connection is in autocommit. Raises
+    KeyringError without a primary key; RefusedError where another rotation is at work or a pooler stands in between;
+    RightsError; LockTimeoutError where the table stays locked. What was committed before stays, and is right.
+    """
+    role = config_rows.actor(connection, writes=not options.dry_run)
+    run = _Run(connection, keyring, options, say, role, watch, stopped)
+    if options.dry_run:
+        run.everything()
+        return run.outcome()
+    # Behind a transaction pooler the lock would be another client's.
+    db.require_direct(
+        connection, conninfo.make_conninfo(connection.info.dsn, password=connection.info.password or None)
+    )
+    _lock(connection)
+    try:
+        run.everything()
+    finally:
+        if not connection.broken:
+            connection.execute(query("engine", "unlock"), {"key": LOCK_KEY})
+    return run.outcome()
+
+
+def _lock(connection: Connection) -> None:
+    until = time.monotonic() + _LOCK_PATIENCE
+    with db.translated("looking for another rotation"):
+        while not _asked(connection, "engine", "try_lock", key=LOCK_KEY)["held"]:
+            if time.monotonic() > until:
+                holders = connection.execute(query("engine", "lock_holder"), {"key": LOCK_KEY}).fetchall()
+                who = f" (process {holders[0]['pid']} of {holders[0]['username']})" if holders else ""
+                raise RefusedError(
+                    f"Another rotation is at work on this database{who}. Nothing was changed. It re-encrypts "
+                    "everything alone; run this again when it is done, if its key was not the one you mean."
+                )
+            time.sleep(0.1)
+
+
+@dataclass
+class _Run:
+    """A rotation under way."""
+
+    connection: Connection
+    keyring: Keyring
+    options: Options
+    say: Say
+    role: str
+    watch: Callable[[Progress], None]
+    stopped: Callable[[], bool]
+    started: float = field(default_factory=time.monotonic)
+    total: int = 0
+    changed: int = 0
+    cut: bool = False
+    """Whether it was asked to stop, and did."""
+    moved: Counter[str] = field(default_factory=Counter)
+    settled: dict[UUID, str] = field(default_factory=dict)
+    """Rows that are not looked at again: the reason why they failed; '' is right as it is."""
+
+    def __post_init__(self) -> None:
+        self.primary: Key = self.keyring.primary
+        self.keys = config_rows.keys_by_kid(self.keyring)
+        # Chosen in SQL by how the header begins, which needs no function of ours and costs next to nothing. Whatever
+        # another library wrote with its members in another order is judged here, and left if it is under the primary.
+        header = encrypt("", self.keyring, context=None).partition(".")[0]
+        beginning = base64url.decode(header).partition(b"ctx=")[0]
+        self.where = {
+            "current": base64url.encode(beginning[: len(beginning) // 3 * 3]),
+            "unbound": f"{header}." if self.options.bind else None,
+        }
+
+    def everything(self) -> None:
+        """Go over the table, and come back for what was locked or written under another key behind."""
+        self.total = self._patiently(self._count)
+        self._tell()
+        self._walk(None)
+        if self.options.dry_run:
+            return
+        for _ in range(_ROUNDS):
+            if self.cut or not (left := self._stale(None) - self.settled.keys()):
+                return
+            self.settled |= dict.fromkeys(self._come_back(left), Fault.LOCKED)
+        if not self.cut:
+            self.settled |= dict.fromkeys(self._stale(None) - self.settled.keys(), Fault.RENEWED)
+
+    def outcome(self) -> Rotation:
+        """Return what came of it; a row that failed and was then overwritten or deleted by others did not fail."""
+        seconds = time.monotonic() - self.started
+        failed = {each: reason for each, reason in self.settled.items() if reason}
+        still = self._stale(list(failed)) if failed else set()
+        return Rotation(
+            primary=self.primary.kid,
+            dry_run=self.options.dry_run,
+            rotated=self.moved.total(),
+            moved=dict(self.moved),
+            changed=self.changed,
+            failed=tuple(Finding(each, failed[each]) for each in sorted(still)),
+            seconds=seconds,
+            finished=not self.cut,
+        )
+
+    def _walk(self, ids: list[UUID] | None) -> None:
+        """Go once over the stale rows of the table, or of some ids, in the order of their ids."""
+        last: UUID | None = None
+        while not self._cut():
+            rows = self._patiently(lambda last=last: self._batch(last, ids))  # type: ignore[misc]
+            self._tell()
+            if not rows:
+                return
+            last = rows[-1].id
+            if self.options.pause:
+                time.sleep(self.options.pause)
+
+    def _come_back(self, left: set[UUID]) -> set[UUID]:
+        """Try rows that were locked until they are done; return those that stay locked while nothing moves."""
+        pause, until = 0.1, time.monotonic() + self.options.patience
+        while left and not self._cut():
+            for ids in _chunks(sorted(left), self.options.batch):
+                self._walk(ids)
+            now = self._stale(list(left)) - self.settled.keys()
+            if len(now) < len(left):
+                pause, until = 0.1, time.monotonic() + self.options.patience
+            elif time.monotonic() > until:
+                return now
+            left = now
+            if left:
+                self.say(f"waiting: {len(left):,} rows are locked by other sessions", passing=True)
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+        return set()
+
+    def _batch(self, last: UUID | None, ids: list[UUID] | None) -> list[Row]:
+        """Do one transaction; return the rows that it chose."""
+        settled: dict[UUID, str] = {}
+        new: list[tuple[Row, str, str]] = []
+        with self.connection.transaction():
+            self._prepare()
+            rows = self._choose(last, ids)
+            for row in rows:
+                if row.id in self.settled:
+                    continue
+                renewed = self._renew(row)
+                if isinstance(renewed, str):
+                    settled[row.id] = renewed
+                else:
+                    new.append((row, *renewed))
+            written = {row.id for row, _, _ in new} if self.options.dry_run else self._write(new, settled)
+        # Only now is it committed.
+        self.settled |= settled
+        self.moved.update(kid for row, _, kid in new if row.id in written)
+        self.changed += len(new) - len(written) - sum(row.id in settled for row, _, _ in new)
+        return rows
+
+    def _choose(self, last: UUID | None, ids: list[UUID] | None) -> list[Row]:
+        lock = sql.SQL("" if self.options.dry_run else query("keys", "lock"))
+        chosen = sql.SQL(query("keys", "batch")).format(lock=lock)
+        values = {"last": last, "ids": ids, "size": self.options.batch, **self.where}
+        return [Row(**found) for found in self.connection.execute(chosen, values)]
+
+    def _renew(self, row: Row) -> tuple[str, str] | str:
+        """Return a row's new value and its old kid; or why there is none, where '' says that it is right as it is."""
+        found = config_rows.judge(row, self.keys)
+        try:
+            if found is Fault.OLD_FORMAT and self.options.legacy_key is not None:
+                text, kid, bound = legacy.decrypt(row.encrypted_config, self.options.legacy_key), "", False
+            elif isinstance(found, Fault):
+                return str(found)
+            else:
+                kid, bound = found.kid, found.context is not None
+                if kid == self.primary.kid and (bound or not self.options.bind):
+                    return ""
+                text = decrypt(row.encrypted_config, self.keyring, context=found.context)
+        except (DecryptError, ValueError):
+            return str(Fault.UNREADABLE)
+        return encrypt(text, self.keyring, context=row.context if bound or self.options.bind else None), kid
+
+    def _write(self, new: list[tuple[Row, str, str]], settled: dict[UUID, str]) -> set[UUID]:
+        """Write a batch; where the database refuses it, row by row, settling those that it refuses."""
+        if not new:
+            return set()
+        try:
+            return self._update(new)
+        except psycopg.Error as error:
+            if not _refuses_row(error):
+                raise
+        written: set[UUID] = set()
+        for each in new:
+            try:
+                written |= self._update([each])
+            except psycopg.Error as error:
+                if not _refuses_row(error):
+                    raise
+                name = f" {error.diag.constraint_name}" if error.diag.constraint_name else ""
+                settled[each[0].id] = f"{Fault.REFUSED} ({error.sqlstate}{name})"
+        return written
+
+    def _update(self, new: list[tuple[Row, str, str]]) -> set[UUID]:
+        values = {
+            "ids": [row.id for row, _, _ in new],
+            "old": [row.encrypted_config for row, _, _ in new],
+            "new": [value for _, value, _ in new],
+        }
+        with self.connection.transaction():
+            return {found["id"] for found in self.connection.execute(query("keys", "write"), values)}
+
+    def _cut(self) -> bool:
+        self.cut = self.cut or self.stopped()
+        return self.cut
+
+    def _count(self) -> int:
+        with self.connection.transaction():
+            self._prepare()
+            return int(_asked(self.connection, "keys", "count_stale", **self.where)["rows"])
+
+    def _stale(self, ids: list[UUID] | None) -> set[UUID]:
+        def look() -> set[UUID]:
+            with self.connection.transaction():
+                self._prepare()
+                return {
+                    each["id"] for each in self.connection.execute(query("keys", "stale"), {"ids": ids, **self.where})
+                }
+
+        return self._patiently(look)
+
+    def _prepare(self) -> None:
+        # In each transaction, so that nothing of it stays in the session.
+        self.connection.execute(query("keys", "prepare"), {"role": self.role})
+
+    def _tell(self) -> None:
+        failed = sum(bool(reason) for reason in self.settled.values())
+        self.watch(Progress(self.moved.total(), failed, self.total, time.monotonic() - self.started))
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do one transaction, again and again while only locks stand in the way."""
+        pause, until = 0.25, time.monotonic() + _RETRY_FOR
+        while True:
+            try:
+                return work()
+            except _RETRIED as error:
+                said = error.diag.message_primary
+                if time.monotonic() > until:
+                    raise LockTimeoutError(
+                        f"The rotation got no lock on {config_rows.TABLE} for {_RETRY_FOR:.0f} s: {said}. What it "
+                        "re-encrypted before stays. Run the same command again at a quieter time."
+                    ) from None
+                self.say(f"retrying: {said}")
+                time.sleep(pause)
+                pause = min(pause * 2, 4.0)
+            except psycopg.Error as error:
+                raise server_error(error, "re-encrypting") from None
+
+
+def _refuses_row(error: psycopg.Error) -> bool:
+    return not isinstance(error, _RETRIED) and not is_lost(error) and (error.sqlstate or "")[:2] in _REFUSALS
+
+
+def _asked(connection: Connection, stem: str, name: str, **values: object) -> dict[str, Any]:
+    row = connection.execute(query(stem, name), values).fetchone()
+    assert row is not None  # noqa: S101 - these queries have one row always
+    return row
+
+
+def _chunks(each: Iterable[UUID], size: int) -> Iterator[list[UUID]]:
+    rest = iter(each)
+    while chunk := list(islice(rest, size)):
+        yield chunk
