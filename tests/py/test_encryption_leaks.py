@@ -11,16 +11,20 @@ import logging
 import re
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from traceback import TracebackException
 
 import psycopg
 import pytest
 from conftest import ROOT, Portaldb, clean_environment, start_container
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from psycopg import conninfo, sql
-from support import one
+from support import ask, one
 
 from portaldb.cluster import Cluster
 from portaldb.encryption import DecryptError, Keyring, base64url, decrypt, encrypt
@@ -273,24 +277,28 @@ def gather_files(server: Server, places: Places) -> None:
 
 # The SQL path --------------------------------------------------------------------------------------------
 
+BOUND_TO = "public.sensitive_data_context('user_server_configs', 'encrypted_config', {user}, {server})"
 INSERT = (
     "INSERT INTO public.user_server_configs (user_id, server_id, encrypted_config) "
-    "VALUES ({user}, {server}, public.encrypt_sensitive_data({text}, {key})) RETURNING id"
+    f"VALUES ({{user}}, {{server}}, public.encrypt_sensitive_data({{text}}, {{key}}, {BOUND_TO})) RETURNING id"
 )
 
 WORKING = {
     "encrypt": "SELECT public.encrypt_sensitive_data({text}, {key})",
     "insert": INSERT,
     "decrypt": "SELECT public.decrypt_sensitive_data({value}, {key})",
+    "decrypt bound": f"SELECT public.decrypt_sensitive_data({{bound}}, {{key}}, {BOUND_TO}, 'leak')",
 }
 """Statements that work."""
 
 FAILING = {
     "cancelled": "SELECT public.encrypt_sensitive_data({text}, {key}), pg_sleep(10)",
     "refused": INSERT.replace("{server}", "{unknown}"),
+    "plain text": re.sub(r"public.encrypt_sensitive_data\(.*\)\)", "{text})", INSERT),
     "other value": "SELECT public.decrypt_sensitive_data({other}, {key})",
+    "other row": "SELECT public.decrypt_sensitive_data({bound}, {key})",
 }
-"""Statements that fail: cancelled, refused by a constraint, with another key's value."""
+"""Statements that fail: cancelled, refused by a constraint or the trigger, with a value of another key or row."""
 
 Values = Mapping[str, str]
 Way = Callable[[psycopg.Connection, str, Values], None]
@@ -389,7 +397,9 @@ def run(server: Server, places: Places) -> dict[str, Canary]:
 def run_one(server: Server, places: Places, way: Way, name: str, canary: Canary) -> None:
     """Run one statement; note what is shown of the session afterwards, and what its client is told."""
     values = {"text": canary.text, "key": canary.key, "user": USER, "server": SERVER_ID, "unknown": USER}
-    values["value"], values["other"] = (encrypt(c.text, c.keyring, context=None) for c in (canary, Canary()))
+    values["value"] = encrypt(canary.text, canary.keyring, context=None)
+    values["bound"] = encrypt(canary.text, canary.keyring, context=CONTEXT)
+    values["other"] = encrypt(canary.text, Canary().keyring, context=None)
     with psycopg.connect(server.service, autocommit=True) as connection:
         connection.execute("SELECT set_config('app.current_user_id', %s, false)", [USER])
         connection.execute("DELETE FROM public.user_server_configs")
@@ -429,8 +439,8 @@ def marks(found: Found, canaries: Mapping[str, Canary]) -> list[str]:
 
 
 def given(name: str) -> set[str]:
-    """Return what a statement is given: a decrypting one, no text."""
-    return {"key"} if "decrypt" in (WORKING | FAILING)[name] else {"key", "text"}
+    """Return what of its canary a statement is given: a decrypting one no text, and not all a key."""
+    return {what for what in ("key", "text") if f"{{{what}}}" in (WORKING | FAILING)[name]}
 
 
 # The Python path -----------------------------------------------------------------------------------------
@@ -461,6 +471,8 @@ def serve(server: Server, places: Places, way: Way, canary: Canary) -> None:
         way(connection, "UPDATE public.user_server_configs SET encrypted_config = {value}", values)
         refused(SAVE.replace("{server}", "{unknown}"))
         refused(SAVE.partition("ON CONFLICT")[0])
+        refused(SAVE, value=value[:-1])
+        refused(SAVE, value=encrypt(canary.text, canary.keyring, context=CONTEXT.replace("a", "b")))
         connection.execute("SET statement_timeout = 50")
         refused(f"{SAVE} RETURNING pg_sleep(10)")
         with psycopg.connect(server.url, autocommit=True) as other:
@@ -502,6 +514,85 @@ def test_python_path_leaves_nothing(server: Server, caplog: pytest.LogCaptureFix
     envelope = encrypt("", canaries["literals"].keyring, context=CONTEXT).partition(".")[0].encode()
     for place in ("log", "WAL", "tables", "plain dump", "custom dump"):
         assert envelope in places.said[place], f"nothing of the envelope is in {place}: was it searched at all?"
+
+
+def test_command_leaves_nothing(server: Server, portaldb: Portaldb, tmp_path: Path) -> None:
+    """Whatever `portaldb keys` does or refuses, it says no key and no text, and the server learns none."""
+    old, new, lost, legacy = (Canary() for _ in range(4))
+    files = {name: tmp_path / name for name in ("keys", "more", "broken", "open", "legacy")}
+    for name, text in {
+        "keys": jwks(old, "old", "primary"),
+        "more": jwks(new, "new", "known"),
+        "broken": jwks(lost, "lost", "known")[:-1],
+        "open": jwks(lost, "lost", "primary"),
+        "legacy": legacy.key[:32],
+    }.items():
+        files[name].write_text(text)
+        files[name].chmod(0o644 if name == "open" else 0o600)
+    set_ = Keyring.load(files["keys"])
+    rows = [encrypt(old.text, set_, context=None), encrypt(old.text, set_, context=CONTEXT), old_format(legacy)]
+
+    def keys(*argv: str, code: int = 0, stdin: str | None = None, **env: str) -> None:
+        done = portaldb("keys", *argv, database=server.url, env=env, stdin=stdin)
+        assert done.returncode == code, f"keys {argv}: {done.stdout}{done.stderr}"
+        places.add("said", done.stdout + done.stderr)
+
+    with watched(server) as places, converting(server, rows):
+        here = ("--keys", str(files["keys"]))
+        keys("list", *here)
+        keys("check", "--open", *here, code=1)  # the old format
+        keys("rotate", *here, "--dry-run", code=1)
+        keys("add", *here, "--from", str(files["more"]))
+        keys("add", *here, "--from", "-", code=4, stdin=jwks(lost, "old", "known"))
+        keys("promote", "new", *here)
+        keys("retire", "old", *here, code=4)
+        keys("rotate", *here, "--legacy-key", str(files["legacy"]), "--bind", "--json")
+        keys("check", "--open", *here, "--json")
+        keys("retire", "old", *here)
+        keys("list", *here, "--json")
+        for wrong in (files["broken"], files["open"], files["legacy"], lost.key, jwks(lost, "lost", "primary")):
+            keys("list", "--keys", str(wrong), code=4)
+        keys("list", code=4, PORTALDB_KEYS=jwks(lost, "lost", "primary")[:-1])
+        keys("list", code=4, PORTALDB_KEYS_COMMAND=f"false {lost.key}")
+        keys("list", code=4, PORTALDB_KEYS_FILE=lost.key)
+    gather_files(server, places)
+    canaries = {"old": old, "new": new, "lost": lost, "legacy": legacy}
+    assert {place: found for place, said in places.said.items() if (found := search(said, canaries))} == {}
+
+
+def jwks(canary: Canary, kid: str, state: str) -> str:
+    """Return a JWK Set with a canary's key."""
+    return json.dumps({"keys": [{"kty": "oct", "k": canary.key, "kid": kid, "state": state}]})
+
+
+def old_format(canary: Canary) -> str:
+    """Encrypt a canary's text as the schema document does, with the first 32 characters of its key."""
+    filled = canary.text.encode() + bytes([16]) * 16
+    encryptor = Cipher(AES(canary.key[:32].encode()), CBC(bytes(16))).encryptor()
+    return base64.b64encode(encryptor.update(filled)).decode()
+
+
+@contextmanager
+def converting(server: Server, values: Sequence[str]) -> Iterator[None]:
+    """Put values into rows past trigger and constraint, as a database has them that was not converted yet."""
+    table = "public.user_server_configs"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"DELETE FROM {table}".encode())
+        check = one(
+            server.url, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'valid_encrypted_config'"
+        )
+        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT valid_encrypted_config, DISABLE TRIGGER USER".encode())
+        connection.execute(
+            "INSERT INTO public.mcp_servers (id, name, image, catalog_type) "
+            "SELECT md5('leak ' || n)::uuid, 'leak ' || n, 'x', 'predefined' FROM generate_series(1, 2) AS n"
+        )
+        servers = [SERVER_ID, *ask(server.url, "SELECT id FROM public.mcp_servers WHERE name LIKE 'leak %%'")]
+        for value, server_id in zip([values[1], values[0], values[2]], servers, strict=True):
+            text = f"INSERT INTO {table} (user_id, server_id, encrypted_config) VALUES (%s, %s, %s)"
+            connection.execute(text.encode(), [USER, server_id, value])
+        yield
+        connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER".encode())
+        connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT valid_encrypted_config {check}".encode())
 
 
 # The search itself ---------------------------------------------------------------------------------------
