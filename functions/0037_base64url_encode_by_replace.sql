@@ -5,4 +5,6 @@
 
 CREATE OR REPLACE FUNCTION public.base64url_encode(value bytea) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN replace(replace(replace(replace(encode(value, 'base64'), E'\n', ''), '=', ''), '+', '-'), '/', '_');
+RETURN replace(
+    replace(replace(replace(encode(value, 'base64'), E'\n', ''), '=', ''), '+', '-'), '/', '_'
+);

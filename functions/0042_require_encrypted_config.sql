@@ -22,6 +22,7 @@ BEGIN
                 SCHEMA = TG_TABLE_SCHEMA,
                 TABLE = TG_TABLE_NAME,
                 COLUMN = 'encrypted_config',
+                CONSTRAINT = TG_NAME,
                 HINT = 'encrypt_sensitive_data(data, key, context) makes one, and portaldb.encryption.encrypt().';
     END IF;
     IF v_header.context NOT IN (
@@ -36,6 +37,7 @@ BEGIN
                 SCHEMA = TG_TABLE_SCHEMA,
                 TABLE = TG_TABLE_NAME,
                 COLUMN = 'encrypted_config',
+                CONSTRAINT = TG_NAME,
                 HINT = 'A value opens in its own row alone: encrypt it for this user and this server.';
     END IF;
     RETURN NEW;

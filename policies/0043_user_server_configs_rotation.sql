@@ -1,4 +1,4 @@
--- portal_maintenance encrypts every user's configuration anew, and changes nothing else of it.
+-- Rotation: portal_maintenance encrypts every configuration anew, and changes nothing else of it.
 -- depends: 0014_user_server_configs_policies
 
 GRANT
