@@ -92,6 +92,8 @@ class Relation:
     required: tuple[str, ...] = ()
     on_delete: dict[str, str] = field(default_factory=dict)
     triggers: dict[str, Statement] = field(default_factory=dict)
+    constraints: dict[str, Statement] = field(default_factory=dict)
+    """Trials of those that no row to insert shows, because a trigger refuses it before."""
 
     def right(self, command: str, actor: Actor) -> str:
         """Return an actor's right to a command."""
@@ -263,7 +265,8 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             accepts=each.get("accepts", {}),
             required=tuple(each.get("required", [])),
             on_delete=each.get("on_delete", {}),
-            triggers={rule: Statement(**what, what=rule) for rule, what in each.get("triggers", {}).items()},
+            triggers=_statements(each.get("triggers", {})),
+            constraints=_statements(each.get("constraints", {})),
         )
 
     relations = {qualified(name): relation(name, each) for name, each in found.get("relations", {}).items()}
@@ -310,6 +313,13 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
 def _partition(parent: Relation, entry: Relation) -> Relation:
     """A partition shows rows of its parent."""
     return replace(entry, optional=True, rows=parent.rows, scopes=parent.scopes)
+
+
+def _statements(found: dict[str, Any]) -> dict[str, Statement]:
+    return {
+        rule: Statement(**{**each, "what": rule, "before": tuple(each.get("before", []))})
+        for rule, each in found.items()
+    }
 
 
 def _rights(groups: dict[str, list[str]], layers: list[dict[str, str]]) -> dict[str, str]:

@@ -99,6 +99,7 @@ def _policy_faults(access: Access, found: Found, policy: Policy, role: str, bypa
 
 def _functions(access: Access, catalog: Catalog) -> Iterator[Result]:
     there = {function.full for function in catalog.functions}
+    unpinned = access.lints.get("0029_function_search_path", {})
     for name in sorted(there | set(access.functions)):
         said = "the access file has no entry for it" if name in there else "it has an entry, and the catalog has it not"
         yield _result(name, "entry", name in there and name in access.functions, "has an entry", said)
@@ -108,7 +109,11 @@ def _functions(access: Access, catalog: Catalog) -> Iterator[Result]:
         wanted = f"as {meant}" if meant else "as its caller"
         yield _result(function.full, "runs", runs == wanted, runs, f"it runs {runs}, and is meant to run {wanted}")
         yield _result(
-            function.full, "search path", function.pinned, "pinned", "whoever calls it chooses what its names mean"
+            function.full,
+            "search path",
+            function.pinned or function.full in unpinned,
+            "pinned",
+            "whoever calls it chooses what its names mean",
         )
 
 

@@ -30,7 +30,7 @@ _LABEL = re.compile(r"'(@[\w-]+)'")
 
 def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool) -> list[Cell]:
     """Return a cell for each trial; `what` names the rule."""
-    maker = _Maker(access, catalog, labels)
+    maker = _Maker(access, catalog, labels, live)
     tables = [found for found in catalog.relations if _has_rules(found)]
     derived = [
         *(cell for found in tables for cell in maker.table(found, found.entry or Relation(""))),
@@ -83,7 +83,7 @@ def _group(rule: Rule) -> str:
 def _shown(entry: Relation) -> set[tuple[str, str]]:
     """Return the rules that an entry has a trial of."""
     return {
-        *(("constraint", name) for name in entry.refuses),
+        *(("constraint", name) for name in [*entry.refuses, *entry.constraints]),
         *(("not null", name) for name in entry.required),
         *(("on delete", name) for name in entry.on_delete),
         *(("trigger", name) for name in entry.triggers),
@@ -117,6 +117,7 @@ class _Maker:
     access: Access
     catalog: Catalog
     labels: Labels
+    live: bool
 
     def table(self, found: Found, entry: Relation) -> Iterator[Cell]:
         rules = {rule.name: rule for rule in found.rules}
@@ -133,6 +134,9 @@ class _Maker:
             yield self._insert(found, entry, f"NOT NULL of {column}", ({column: None},), expected)
         for name, trigger in entry.triggers.items():
             yield self._cell(found.full, f"trigger {name}", trigger)
+        for name, constraint in entry.constraints.items():
+            if constraint.live or not self.live:
+                yield self._cell(found.full, name, constraint)
         for key in self.catalog.foreign_keys:
             if key.oid == found.oid and key.name in entry.on_delete:
                 yield from self._on_delete(found, entry, key, entry.on_delete[key.name])

@@ -49,6 +49,7 @@ SELECT set_eq(
     ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
     ('portal_monitor', 'monitor_audit_summary', 'SELECT'),
+    ('portal_monitor', 'monitor_encryption_keys', 'SELECT'),
     ('portal_api', 'app_reach', 'SELECT'),
     ('portal_api', 'settings', 'SELECT')
     -- from access.toml, relations: end
@@ -99,6 +100,8 @@ SELECT set_eq(
         'portal_runner', 'user_server_configs', 'UPDATE',
         'container_id container_state last_state_change'
     ),
+    ('portal_maintenance', 'user_server_configs', 'SELECT', 'encrypted_config id server_id user_id'),
+    ('portal_maintenance', 'user_server_configs', 'UPDATE', 'encrypted_config'),
     ('portal_api', 'users', 'SELECT', 'id is_active role'),
     ('portal_api', 'users', 'INSERT', 'azure_oid display_name email metadata'),
     (

@@ -1,0 +1,3 @@
+-- Drops the function that opens the old format.
+
+DROP FUNCTION public.decrypt_legacy_sensitive_data(text, text);
