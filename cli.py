@@ -679,7 +679,7 @@ def keys_add(key_file: Path | None, enc: str, other: str | None) -> None:
 
     path = files.place(key_file)
     if other:
-        text = click.get_text_stream("stdin").read() if other == "-" else sources.read(Path(other))
+        text = sys.stdin.read() if other == "-" else sources.read(Path(other))
         Keyring.from_json(text)
         others = base64url.parse_object(text)
     else:

@@ -9,7 +9,8 @@ process.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,7 +23,7 @@ from portaldb.database import Connection, is_lost, query, server_error
 from portaldb.encryption import base64url, config_rows, legacy
 from portaldb.encryption.config_rows import Fault, Finding, Row
 from portaldb.encryption.envelope import DecryptError, decrypt, encrypt
-from portaldb.encryption.keyring import Key, Keyring
+from portaldb.encryption.keyring import Key, Keyring, State
 from portaldb.engine import Say
 from portaldb.errors import LockTimeoutError, RefusedError
 
@@ -181,12 +182,9 @@ class _Run:
         self.keys = config_rows.keys_by_kid(self.keyring)
         # Chosen in SQL by how the header begins, which needs no function of ours and costs next to nothing. Whatever
         # another library wrote with its members in another order is judged here, and left if it is under the primary.
-        header = encrypt("", self.keyring, context=None).partition(".")[0]
-        beginning = base64url.decode(header).partition(b"ctx=")[0]
-        self.where = {
-            "current": base64url.encode(beginning[: len(beginning) // 3 * 3]),
-            "unbound": f"{header}." if self.options.bind else None,
-        }
+        self.usual = [_usual(key) for key in self.keyring.keys if key.state is not State.RETIRED]
+        mine = next(each for each in self.usual if each.kid == self.primary.kid)
+        self.where = {"current": mine.beginning, "unbound": mine.unbound if self.options.bind else None}
 
     def everything(self) -> None:
         """Go over the table, and come back for what was locked or written under another key behind."""
@@ -278,20 +276,36 @@ class _Run:
 
     def _renew(self, row: Row) -> tuple[str, str] | str:
         """Return a row's new value and its old kid; or why there is none, where '' says that it is right as it is."""
+        opened = self._open_usual(row) or self._open(row)
+        if isinstance(opened, str):
+            return opened
+        bound = opened.bound or self.options.bind
+        return encrypt(opened.text, self.keyring, context=row.context if bound else None), opened.kid
+
+    def _open_usual(self, row: Row) -> "_Opened | None":
+        """Open a value whose header is as we write it: known by its beginning, it is parsed once and not twice."""
+        value = row.encrypted_config
+        for each in self.usual:
+            if value.startswith(each.beginning):
+                bound = not value.startswith(each.unbound)
+                with suppress(DecryptError):
+                    text = decrypt(value, self.keyring, context=row.context if bound else None)
+                    return _Opened(text, each.kid, bound)
+        return None
+
+    def _open(self, row: Row) -> "_Opened | str":
         found = config_rows.judge(row, self.keys)
         try:
             if found is Fault.OLD_FORMAT and self.options.legacy_key is not None:
-                text, kid, bound = legacy.decrypt(row.encrypted_config, self.options.legacy_key), "", False
-            elif isinstance(found, Fault):
+                return _Opened(legacy.decrypt(row.encrypted_config, self.options.legacy_key), "", bound=False)
+            if isinstance(found, Fault):
                 return str(found)
-            else:
-                kid, bound = found.kid, found.context is not None
-                if kid == self.primary.kid and (bound or not self.options.bind):
-                    return ""
-                text = decrypt(row.encrypted_config, self.keyring, context=found.context)
+            bound = found.context is not None
+            if found.kid == self.primary.kid and (bound or not self.options.bind):
+                return ""
+            return _Opened(decrypt(row.encrypted_config, self.keyring, context=found.context), found.kid, bound)
         except (DecryptError, ValueError):
             return str(Fault.UNREADABLE)
-        return encrypt(text, self.keyring, context=row.context if bound or self.options.bind else None), kid
 
     def _write(self, new: list[tuple[Row, str, str]], settled: dict[UUID, str]) -> set[UUID]:
         """Write a batch; where the database refuses it, row by row, settling those that it refuses."""
@@ -367,6 +381,31 @@ class _Run:
                 pause = min(pause * 2, 4.0)
             except psycopg.Error as error:
                 raise server_error(error, "re-encrypting") from None
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """How the values of a key begin when we wrote them: all of them, and those that are bound to nothing."""
+
+    kid: str
+    beginning: str
+    unbound: str
+
+
+def _usual(key: Key) -> _Usual:
+    header = encrypt("", Keyring((replace(key, state=State.PRIMARY),)), context=None).partition(".")[0]
+    beginning = base64url.decode(header).partition(b"ctx=")[0]
+    # Three bytes are four letters: what begins so goes on as it likes.
+    return _Usual(key.kid, base64url.encode(beginning[: len(beginning) // 3 * 3]), f"{header}.")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What was in a value, under which key, and whether it was bound to its row."""
+
+    text: str = field(repr=False)
+    kid: str
+    bound: bool
 
 
 def _refuses_row(error: psycopg.Error) -> bool:
