@@ -1,9 +1,6 @@
 """Measure what tenant isolation costs: our policies beside no RLS, the specification's policies, the usual advice."""
 
-import os
-import re
 import statistics
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +10,8 @@ import psycopg
 
 from bench import page
 from bench.database import migrated
+from bench.measure import pgbench
 from portaldb.cluster import Cluster
-from portaldb.errors import PortalError
 from portaldb.queries import split
 
 CLIENTS = 4
@@ -180,24 +177,12 @@ def _measure(run: _Run, case: Case, runs: int) -> str:
 
 
 def _pgbench(run: _Run, role: str, query: str, who: str) -> float:
-    """Return transactions a second; raise PortalError where one of them failed."""
+    """Return transactions a second as a role."""
     shape = _query("in_transaction" if run.mode == "transaction" else "alone").format(query=query)
     run.script.write_text(_query("script").format(who=who) + "\n" + shape, encoding="utf-8")
     mode = "extended" if run.mode == "extended" else "prepared"
-    argv = ["-n", "-M", mode, "-D", "n=0", "-D", f"thousands={run.thousands}", "-c", str(CLIENTS), "-j", "2"]
-    argv += ["-T", str(run.seconds), "-f", str(run.script), "-d", run.cluster.url("bench_isolation")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
-        [str(run.cluster.programs / "pgbench"), *argv],
-        env=environment | {"PGOPTIONS": f"-c role={role}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
-    if done.returncode or not found:
-        raise PortalError(f"pgbench as {role} failed at {query}:\n  {done.stderr.strip()[-600:]}")
-    return float(found[1])
+    argv = ("-M", mode, "-D", "n=0", "-D", f"thousands={run.thousands}", "-c", str(CLIENTS), "-j", "2")
+    return pgbench(run.cluster, "bench_isolation", run.script, *argv, "-T", str(run.seconds), options=f"-c role={role}")
 
 
 if __name__ == "__main__":

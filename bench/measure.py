@@ -1,12 +1,15 @@
 """Time commands by turns, so that what the machine does meanwhile slows all of them alike."""
 
+import os
+import re
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from portaldb.cluster import Cluster
 from portaldb.errors import PortalError
 
 FEWEST = 5
@@ -71,3 +74,31 @@ def by_turns(ours: Side, theirs: Side, runs: int) -> Times:
     theirs.run()
     pairs = [(ours.run(), theirs.run()) for _ in range(max(runs, FEWEST))]
     return Times([mine for mine, _ in pairs], [other for _, other in pairs])
+
+
+def rates_by_turns(sides: Sequence[Callable[[], float]], runs: int) -> list[list[float]]:
+    """Ask each side for its rate, A B C A B C …; the first turn, which fills the caches, is thrown away.
+
+    Returns the rates of each side; those of equal index followed upon each other.
+    """
+    turns = [[side() for side in sides] for _ in range(runs + 1)]
+    return [list(side) for side in zip(*turns[1:], strict=True)]
+
+
+def pgbench(cluster: Cluster, database: str, script: Path, *argv: str, options: str = "") -> float:
+    """Run pgbench and return its transactions a second; raise PortalError where one of them failed.
+
+    `options` are the session's, as PGOPTIONS has them.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    done = subprocess.run(
+        [str(cluster.programs / "pgbench"), "-n", *argv, "-f", str(script), "-d", cluster.url(database)],
+        env=environment | {"PGOPTIONS": options},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
+    if done.returncode or not found:
+        raise PortalError(f"pgbench {options} failed:\n  {done.stderr.strip()[-600:]}")
+    return float(found[1])

@@ -63,3 +63,21 @@ def test_missing_tool_is_named_with_the_way_to_install_it(tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     assert all(f"{name}: {how}, or go on --without {name}" in done.stderr for name, how in INSTALL.items())
+
+
+def test_bench_of_encryption_runs(tmp_path: Path) -> None:
+    """With next to nothing to measure it comes to its end, and every table is in the page."""
+    from click.testing import CliRunner
+
+    from bench.encryption import main
+
+    path = tmp_path / "page.md"
+    path.write_text(f"{page.BEGIN}\n{page.END}\n")
+    argv = ["--values=20", "--calls=5", "--rows=100", "--rotated=6000", "--runs=1", "--seconds=1", "--write", str(path)]
+    done = CliRunner().invoke(main, argv, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    text = path.read_text()
+    assert text.count("| encrypt, bound |") == 4
+    assert text.count("| decrypt | A256GCM |") == 2
+    assert "`monitor_encryption_keys` over 100 rows" in text
+    assert "readers' p99" in text
