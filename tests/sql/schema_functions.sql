@@ -81,6 +81,10 @@ VALUES
     'mcp_admin', false, 'i', '', 'portal_app portal_maintenance portal_runner'
 ),
 (
+    'sensitive_data_derived_key', 'key text', 'bytea',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
     'sensitive_data_thumbprint', 'key text', 'text',
     'mcp_admin', false, 'i', '', 'portal_app portal_runner'
 ),
@@ -93,7 +97,7 @@ VALUES
     'mcp_admin', false, 'i', '', 'portal_app portal_runner'
 ),
 (
-    'sensitive_data_opened', 'encrypted_data text, key text, context text, kid text', 'text',
+    'sensitive_data_opened', 'encrypted_data text, key bytea, context text, kid text', 'text',
     'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
 ),
 (
