@@ -407,9 +407,9 @@ def test_command_that_gives_no_keys_is_not_quoted(command: str, said: str, monke
 @pytest.mark.parametrize(
     "command",
     [
-        "sleep 1000",
-        "sh -c 'exec >&-; sleep 1000'",
-        "sh -c 'sleep 1000 & echo {}'",
+        "sleep 30",
+        "sh -c 'exec >&-; sleep 30'",
+        "sh -c 'sleep 30 & echo {}'",
         "sh -c 'while :; do echo; sleep 0.1; done'",
     ],
     ids=["hangs", "closes its output and hangs", "leaves a child that holds the output", "prints and prints"],
@@ -420,7 +420,7 @@ def test_command_that_does_not_end_is_stopped(command: str, monkeypatch: pytest.
     monkeypatch.setenv(sources.COMMAND, command)
     began = time.monotonic()
     assert "was stopped: it took longer than 1 seconds" in refusal(Keyring.load)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 15
 
 
 def test_command_is_run_without_a_shell(tmp_path: Path, good: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,6 +431,6 @@ def test_command_is_run_without_a_shell(tmp_path: Path, good: str, monkeypatch: 
     monkeypatch.setenv(sources.COMMAND, f"'{show}' 'a b' $HOME \"*\" ; `id`")
     done = subprocess.run(
         [sys.executable, "-c", "from portaldb.encryption import Keyring; print(Keyring.load().primary.kid)"],
-        capture_output=True, text=True, check=False, timeout=60,
+        input="not for the command", capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.stdout, done.stderr.splitlines()) == ("good\n", ["a b", "$HOME", "*", ";", "`id`"])
