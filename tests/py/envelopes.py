@@ -58,6 +58,57 @@ class Sealer:
         return f"{header}..{base64url.encode(iv)}.{base64url.encode(ciphertext)}.{base64url.encode(tag)}"
 
 
+def spoiled(sealer: Sealer) -> dict[str, str | bytes]:
+    """Return headers that differ in one thing from a good one, by what is wrong with them."""
+    good = sealer.header
+    other = next(str(enc) for enc in Enc if enc is not sealer.enc)
+    long = f"text/plain;ctx={'x' * 201}"
+    changed: dict[str, dict[str, object]] = {
+        **{f"alg {alg}": {"alg": alg} for alg in ("none", "None", "", "DIR", "A256KW", "A256GCMKW", None, 1, ["dir"])},
+        **{f"enc {name}": {"enc": name} for name in (other, "none", "A128GCM", "a256gcm", None, {"a": 1})},
+        **{f"kid {kid}": {"kid": kid} for kid in ("", "x" * 129, "another", "a b", "a\n", "é", None, 7, ["a"])},
+        **{f"crit {crit}": {"crit": crit} for crit in ([], ["exp"], None)},
+        **{f"zip {form}": {"zip": form} for form in ("DEF", "", None)},
+        **{
+            f"cty {cty}": {"cty": cty}
+            for cty in (
+                "text/plain;ctx=", "text/plain; ctx=none", "text/plain;ctx=none;x", "text/plain;ctx=a/b", "ctx=none",
+                "text/plain;ctx=none\n", "text/plain;ctx=x;ctx=none", "TEXT/plain;ctx=none", "xctx",
+                long, "text/plain;ctx=Ä", None, 1, ["text/plain;ctx=none"], {"ctx": "none"},
+            )
+        },
+    }  # fmt: skip
+    headers: dict[str, str | bytes] = {what: json.dumps(good | change) for what, change in changed.items()}
+    headers |= {
+        f"no {name}": json.dumps({n: v for n, v in good.items() if n != name}) for name in ("alg", "enc", "kid")
+    }
+    text = json.dumps(good)
+    for name, value in good.items():
+        headers[f"{name} twice"] = f'{text[:-1]},"{name}":{json.dumps(value)}}}'
+        headers[f"{name} twice, once escaped"] = (
+            f'{text[:-1]},"\\u00{ord(name[0]):02x}{name[1:]}":{json.dumps(value)}}}'
+        )
+    headers |= {
+        "another member twice": text[:-1] + ',"x":1,"x":1}',
+        "a BOM": b"\xef\xbb\xbf" + text.encode(),
+        "UTF-16": text.encode("utf-16"),
+        "not UTF-8": text.encode()[:-1] + b',"x":"\xff"}',
+        "an overlong NUL": text.encode()[:-1] + b',"x":"\xc0\x80"}',
+        "NaN": text[:-1] + ',"x":NaN}',
+        "Infinity": text[:-1] + ',"x":-Infinity}',
+        "a comma too many": text[:-1] + ",}",
+        "a comment": text + "//",
+        "single quotes": text.replace('"', "'"),
+        "two objects": text + text,
+        "a list": f"[{text}]",
+        "a string": json.dumps(text),
+        "null": "null",
+        "nothing": "",
+        "nested too deeply": text[:-1] + ',"x":' + "[" * 100_000 + "]" * 100_000 + "}",
+    }
+    return headers
+
+
 def refused(value: str, ring: Keyring, context: str | None, allow_unbound: bool = False) -> None:
     """Hold a value to be refused, with the one error, which keeps nothing behind it."""
     try:
@@ -85,8 +136,12 @@ def chance_of(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - drawn again with --seed
 
 
+CHARACTERS = (range(1, 0x80), range(1, 0x100), range(1, 0xD800), range(0xE000, 0x110000))
+"""What PostgreSQL's text can hold: all of Unicode without the NUL and the surrogates."""
+
+
 def random_text(chance: random.Random, largest: int) -> str:
-    """Return a text that PostgreSQL can hold: few or many characters, of ASCII or of all of Unicode."""
-    length = int(largest ** chance.random()) - 1 if chance.random() < 0.9 else chance.randrange(largest)
-    ranges = chance.choice([[(1, 0x7F)], [(1, 0xFF)], [(1, 0xD7FF)], [(1, 0xD7FF), (0xE000, 0x10FFFF)]])
-    return "".join(chr(chance.randint(*chance.choice(ranges))) for _ in range(length))
+    """Return a text of any length to the largest, mostly short, of one to three kinds of characters."""
+    length = int(largest ** chance.random()) - 1
+    kinds = chance.choices(CHARACTERS, k=chance.randint(1, 3))
+    return "".join(map(chr, (code for kind in kinds for code in chance.choices(kind, k=length // len(kinds) + 1))))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from cryptography.exceptions import InvalidTag
-from envelopes import CONTEXT, WHERES, Sealer, chance_of, held_by, jwk, random_text, refused, ring_of
+from envelopes import CONTEXT, WHERES, Sealer, chance_of, held_by, jwk, random_text, refused, ring_of, spoiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -235,57 +235,6 @@ def test_a_context_is_never_read_as_more_of_the_header(sealer: Sealer) -> None:
     for tail in ('x","crit":["x', 'x","zip":"DEF', 'x","alg":"none'):
         header = f'{{"alg":"dir","enc":"{sealer.enc}","kid":"{sealer.ring.primary.kid}","cty":"text/plain;ctx={tail}"}}'
         refused(sealer.seal(header), sealer.ring, tail)
-
-
-def spoiled(sealer: Sealer) -> dict[str, str | bytes]:
-    """Return headers that differ in one thing from a good one, by what is wrong with them."""
-    good = sealer.header
-    other = next(str(enc) for enc in Enc if enc is not sealer.enc)
-    long = f"text/plain;ctx={'x' * 201}"
-    changed: dict[str, dict[str, object]] = {
-        **{f"alg {alg}": {"alg": alg} for alg in ("none", "None", "", "DIR", "A256KW", "A256GCMKW", None, 1, ["dir"])},
-        **{f"enc {name}": {"enc": name} for name in (other, "none", "A128GCM", "a256gcm", None, {"a": 1})},
-        **{f"kid {kid}": {"kid": kid} for kid in ("", "x" * 129, "another", "a b", "a\n", "é", None, 7, ["a"])},
-        **{f"crit {crit}": {"crit": crit} for crit in ([], ["exp"], None)},
-        **{f"zip {form}": {"zip": form} for form in ("DEF", "", None)},
-        **{
-            f"cty {cty}": {"cty": cty}
-            for cty in (
-                "text/plain;ctx=", "text/plain; ctx=none", "text/plain;ctx=none;x", "text/plain;ctx=a/b", "ctx=none",
-                "text/plain;ctx=none\n", "text/plain;ctx=x;ctx=none", "TEXT/plain;ctx=none", "xctx",
-                long, "text/plain;ctx=Ä", None, 1, ["text/plain;ctx=none"], {"ctx": "none"},
-            )
-        },
-    }  # fmt: skip
-    headers: dict[str, str | bytes] = {what: json.dumps(good | change) for what, change in changed.items()}
-    headers |= {
-        f"no {name}": json.dumps({n: v for n, v in good.items() if n != name}) for name in ("alg", "enc", "kid")
-    }
-    text = json.dumps(good)
-    for name, value in good.items():
-        headers[f"{name} twice"] = f'{text[:-1]},"{name}":{json.dumps(value)}}}'
-        headers[f"{name} twice, once escaped"] = (
-            f'{text[:-1]},"\\u00{ord(name[0]):02x}{name[1:]}":{json.dumps(value)}}}'
-        )
-    headers |= {
-        "another member twice": text[:-1] + ',"x":1,"x":1}',
-        "a BOM": b"\xef\xbb\xbf" + text.encode(),
-        "UTF-16": text.encode("utf-16"),
-        "not UTF-8": text.encode()[:-1] + b',"x":"\xff"}',
-        "an overlong NUL": text.encode()[:-1] + b',"x":"\xc0\x80"}',
-        "NaN": text[:-1] + ',"x":NaN}',
-        "Infinity": text[:-1] + ',"x":-Infinity}',
-        "a comma too many": text[:-1] + ",}",
-        "a comment": text + "//",
-        "single quotes": text.replace('"', "'"),
-        "two objects": text + text,
-        "a list": f"[{text}]",
-        "a string": json.dumps(text),
-        "null": "null",
-        "nothing": "",
-        "nested too deeply": text[:-1] + ',"x":' + "[" * 100_000 + "]" * 100_000 + "}",
-    }
-    return headers
 
 
 @sealers
