@@ -1,9 +1,12 @@
 """`portaldb keys rotate`: every value comes under the primary key, while people write and processes die."""
 
 import json
+import random
 import signal
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -509,11 +512,22 @@ def test_the_old_format_is_converted_in_a_database_built_by_hand(
     assert {inspect(row.encrypted_config).context for row in rows(url).values()} == {None}
     keys(portaldb, path, "check", "--open", database=url, check=True)
 
+
+def test_what_was_converted_by_hand_can_be_adopted(
+    tmp_path: Path, make_database: MakeDatabase, server: str, portaldb: Portaldb
+) -> None:
+    """Then SQL opens it, bound to its row."""
+    url = build(make_database, server)
+    path = tmp_path / "keys.json"
+    make_keys(path)
+    ring = Keyring.load(path)
+    count = rotate(url, ring, legacy_key=legacy.aes_key("0123456789abcdef")).rotated
+    assert count
     portaldb("init", database=url, check=True)
     script = str(tmp_path / "reconcile.sql")
     portaldb("baseline", "--output", script, database=url)
     portaldb("baseline", "--apply", script, database=url, check=True)
-    assert rotate(url, ring, bind=True).rotated == len(before)
+    assert rotate(url, ring, bind=True).rotated == count
     (key,) = json.loads(path.read_text())["keys"]
     row = next(iter(rows(url).values()))
     opened = one(url, "SELECT public.decrypt_sensitive_data(%s, %s, %s)", row.encrypted_config, key["k"], row.context)
@@ -531,3 +545,173 @@ def test_rotate_by_hand_is_refused_to_whom_rows_are_hidden(
 
 
 # Sixteen writers -------------------------------------------------------------------------------------------------
+
+
+class Writers:
+    """Sixteen clients at work: fourteen services, each for a user of its own, and two runners.
+
+    Each knows what it was last acknowledged, and looks before each write whether its row still says so.
+    """
+
+    def __init__(self, url: str, ring: Keyring, servers: list[UUID], seed: int) -> None:
+        self.url, self.ring, self.servers = url, ring, servers
+        self.users = [uuid4() for _ in range(14)]
+        self.acknowledged: dict[tuple[UUID, UUID], str] = {}
+        self.containers: dict[UUID, str] = {}
+        self.errors: list[BaseException] = []
+        self.writes: Counter[str] = Counter()
+        self.stopped = threading.Event()
+        execute(
+            url,
+            "".join(
+                f"INSERT INTO public.users (id, azure_oid, email) VALUES ('{user}', '{user}', '{user}@example.org');"
+                for user in self.users
+            ),
+        )
+        self.threads = [
+            threading.Thread(target=self.guarded, args=(self.serve, seed + n, user))
+            for n, user in enumerate(self.users)
+        ] + [threading.Thread(target=self.guarded, args=(self.run, seed - 1 - n, n)) for n in range(2)]
+
+    def __enter__(self) -> "Writers":
+        """Fill the table, and let everyone begin."""
+        with psycopg.connect(self.url) as connection:
+            for user in self.users:
+                for place in self.servers[::2]:
+                    self.insert(connection, user, place, f"{CANARY}first")
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let everyone finish what is under way."""
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def guarded(self, work: Callable[[random.Random, Any], None], seed: int, who: object) -> None:
+        """Do a client's work, and keep what went wrong for the test."""
+        try:
+            work(random.Random(seed), who)  # noqa: S311 - which row, not a secret
+        except BaseException as error:
+            self.errors.append(error)
+            self.stopped.set()
+
+    def insert(self, connection: psycopg.Connection[Any], user: UUID, place: UUID, text: str) -> None:
+        """Make a row, bound."""
+        value = encrypt(text, self.ring, context=config_context(user, place))
+        connection.execute(
+            "INSERT INTO public.user_server_configs (user_id, server_id, encrypted_config) VALUES (%s, %s, %s)",
+            [user, place, value],
+        )
+        connection.commit()
+        self.acknowledged[user, place] = text
+
+    def serve(self, chance: random.Random, user: UUID) -> None:
+        """Insert, update and delete the rows of a user, as a service does."""
+        with psycopg.connect(self.url, options=f"-c role=portal_app -c app.current_user_id={user}") as connection:
+            for number in range(10**9):
+                if self.stopped.is_set():
+                    return
+                place = chance.choice(self.servers)
+                text = f"{CANARY}{user} {number} {'x' * chance.randrange(200)}"
+                if (user, place) not in self.acknowledged:
+                    self.insert(connection, user, place, text)
+                    self.writes["insert"] += 1
+                    continue
+                self.look(connection, user, place)
+                if chance.random() < 0.1:
+                    connection.execute("DELETE FROM public.user_server_configs WHERE server_id = %s", [place])
+                    connection.commit()
+                    del self.acknowledged[user, place]
+                    self.writes["delete"] += 1
+                    continue
+                value = encrypt(text, self.ring, context=config_context(user, place))
+                connection.execute(
+                    "UPDATE public.user_server_configs SET encrypted_config = %s WHERE server_id = %s", [value, place]
+                )
+                # Somebody may well sit in a transaction for a while.
+                time.sleep(chance.choice((0, 0, 0, 0.02)))
+                connection.commit()
+                self.acknowledged[user, place] = text
+                self.writes["update"] += 1
+
+    def look(self, connection: psycopg.Connection[Any], user: UUID, place: UUID) -> None:
+        """Fail where the row does not hold what this client was last acknowledged."""
+        found = connection.execute(
+            "SELECT encrypted_config FROM public.user_server_configs WHERE server_id = %s", [place]
+        ).fetchone()
+        assert found
+        opened = decrypt(found[0], self.ring, context=config_context(user, place))
+        assert opened == self.acknowledged[user, place]
+
+    def run(self, chance: random.Random, which: int) -> None:
+        """Write the state of containers, half of the users' each, as the runner does."""
+        with psycopg.connect(self.url, options="-c role=portal_runner", autocommit=True) as connection:
+            for number in range(10**9):
+                if self.stopped.is_set():
+                    return
+                found = connection.execute(
+                    "UPDATE public.user_server_configs SET container_state = 'running', container_id = %s "
+                    "WHERE user_id = %s AND server_id = %s RETURNING id",
+                    [str(number), chance.choice(self.users[which::2]), chance.choice(self.servers)],
+                ).fetchone()
+                if found:
+                    self.containers[found[0]] = str(number)
+                    self.writes["state"] += 1
+
+
+@pytest.mark.parametrize(("rounds", "kills"), [(2, 4), pytest.param(20, 10, marks=pytest.mark.soak)])
+def test_rotation_under_sixteen_writers_and_sigkill(
+    path: Path, url: str, portaldb: Portaldb, seed: int, rounds: int, kills: int
+) -> None:
+    """No row is lost, none is stale, every one opens, and at the end all are under the primary."""
+    chance = random.Random(seed)  # noqa: S311 - moments, not secrets
+    servers = [uuid4() for _ in range(60)]
+    execute(
+        url,
+        "".join(
+            "INSERT INTO public.mcp_servers (id, name, image, catalog_type) "
+            f"VALUES ('{each}', '{each}', 'x:1', 'predefined');"
+            for each in servers
+        ),
+    )
+    interrupted = 0
+    with Writers(url, Keyring.load(path), servers, seed) as writers:
+        for _ in range(rounds):
+            promote(path)
+            ring = Keyring.load(path)
+            for nth in range(kills):
+                # Services read the new set some time after it was promoted.
+                if nth == kills // 2:
+                    writers.ring = ring
+                with command("keys", "rotate", "--keys", str(path), "--batch", "25", database=url) as process:
+                    until(lambda: process.poll() is not None or working(url), "the rotation to begin")
+                    time.sleep(chance.uniform(0, 0.3))
+                    interrupted += process.poll() is None
+                    kill(process)
+            with command("keys", "rotate", "--keys", str(path), "--batch", "100", database=url) as process:
+                done = finish(process)
+            assert done.returncode == 0, done.stdout + done.stderr
+            if writers.errors:
+                break
+    assert not writers.errors, writers.errors
+    assert interrupted >= rounds * kills // 2
+    assert min(writers.writes[kind] for kind in ("insert", "update", "delete", "state")) > 20, writers.writes
+
+    keys(portaldb, path, "rotate", database=url, check=True)
+    ring = Keyring.load(path)
+    found = rows(url)
+    opened = {
+        (row.user_id, row.server_id): decrypt(row.encrypted_config, ring, context=row.context) for row in found.values()
+    }
+    assert opened == writers.acknowledged
+    assert {inspect(row.encrypted_config).kid for row in found.values()} == {ring.primary.kid}
+    states = dict(ask(url, "SELECT id, container_id FROM public.user_server_configs WHERE container_id IS NOT NULL"))
+    assert states == {each: value for each, value in writers.containers.items() if each in found}
+
+
+def working(url: str) -> bool:
+    """Say whether a rotation has its lock."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+    return bool(one(url, query, rotation.LOCK_KEY & 0xFFFFFFFF))
