@@ -117,9 +117,11 @@ CREATE FUNCTION public.sensitive_data_well_formed(encrypted_data text) RETURNS b
 LANGUAGE sql IMMUTABLE
 RETURN (public.sensitive_data_header(encrypted_data)).kid IS NOT NULL;
 
-GRANT EXECUTE ON FUNCTION public.base64url_length(text) TO portal_app, portal_runner;
+-- Who may ask the header needs what it asks: without, it would say of every value that it is none.
+GRANT EXECUTE ON FUNCTION public.base64url_length(text)
+TO portal_app, portal_runner, portal_maintenance, portal_monitor;
 GRANT EXECUTE ON FUNCTION public.sensitive_data_context(text, text, uuid, uuid)
-TO portal_app, portal_runner;
+TO portal_app, portal_runner, portal_maintenance;
 -- The monitor counts values by what they say, and whoever writes a row is asked whether its value
 -- is well formed.
 GRANT EXECUTE ON FUNCTION public.sensitive_data_header(text)
