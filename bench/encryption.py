@@ -327,7 +327,7 @@ class Bench:
                 old.unlink()
             argv = [str(self.cluster.programs / "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-R", str(rate)]
             argv += ["-T", str(self.seconds * 3), "-D", f"rows={rows}", "-f", str(script)]
-            argv += ["-l", "--log-prefix", str(self.folder / f"{who}.log"), "-d", self.cluster.url(DATABASE)]
+            argv += ["-l", "--log-prefix", str(self.folder / f"{who}.log"), self.cluster.url(DATABASE)]
             started.append((who, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)))
         end = float("inf")
         while any(process.poll() is None for _, process in started):

@@ -92,7 +92,7 @@ def pgbench(cluster: Cluster, database: str, script: Path, *argv: str, options: 
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     done = subprocess.run(
-        [str(cluster.programs / "pgbench"), "-n", *argv, "-f", str(script), "-d", cluster.url(database)],
+        [str(cluster.programs / "pgbench"), "-n", *argv, "-f", str(script), cluster.url(database)],
         env=environment | {"PGOPTIONS": options},
         capture_output=True,
         text=True,
