@@ -197,7 +197,7 @@ SELECT is_empty(
     WHERE
         NOT (p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'])
         AND NOT (l.lanname = 'sql' AND p.prosqlbody IS NOT NULL AND NOT p.prosecdef)
-        -- Each of its names is qualified: search_path_attack.sql.
+        -- Each of its names is qualified: encryption_impostors.sql.
         AND p.proname <> 'sensitive_data_sealed'
     $$,
     'every function pins its search path, but for SQL bodies whose names were resolved when made'
