@@ -317,8 +317,8 @@ def test_a_padding_that_is_wrong_is_refused_after_a_right_tag() -> None:
 
     sealer = Sealer(RINGS[Enc.CBC])
     key, iv, header = sealer.ring.primary.material, bytes(16), base64url.encode(json.dumps(sealer.header).encode())
-    for last in (b"\0", b"\x11", b"\xff", b"\1\2", b"\2\1\2", b"\4" * 3):
-        block = b"x" * (16 - len(last)) + last
+    for last in (b"\0", b"\x11", b"\xff", b"\1\2", b"\2\1\2", b"\4" * 3, b"\x11" * 17, b"\x20" * 32):
+        block = b"x" * (-len(last) % 16) + last
         encryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(iv)).encryptor()
         ciphertext = encryptor.update(block) + encryptor.finalize()
         data = header.encode() + iv + ciphertext + (len(header) * 8).to_bytes(8, "big")
