@@ -197,6 +197,26 @@ def test_a_value_extended_is_refused(enc: Enc) -> None:
 
 
 @encs
+def test_parts_of_a_wrong_length_are_refused(enc: Enc) -> None:
+    """IV, ciphertext or tag shorter or longer; and bytes that go from IV to ciphertext, which the tag does not see."""
+    ring = RINGS[enc]
+    header, _, *texts = encrypt("x" * 40, ring, context=None).split(".")
+    iv, ciphertext, tag = map(base64url.decode, texts)
+    parts = [(iv[:size], ciphertext, tag) for size in range(len(iv))]
+    parts += [(iv, ciphertext, tag[:size]) for size in range(len(tag))]
+    parts += [(iv + b"x", ciphertext, tag), (iv, ciphertext, tag + b"x")]
+    whole = iv + ciphertext
+    parts += [(whole[:size], whole[size:], tag) for size in range(len(whole) + 1) if size != len(iv)]
+    if enc is Enc.CBC:
+        parts += [(iv, ciphertext[:size], tag) for size in (0, 15, 17)]
+    for changed in parts:
+        value = ".".join([header, "", *map(base64url.encode, changed)])
+        refused(value, ring, None)
+        with pytest.raises(DecryptError):
+            inspect(value)
+
+
+@encs
 def test_parts_of_two_values_do_not_mix(enc: Enc) -> None:
     """Each part of the one in the other, also where key, context and text are the same."""
     values = [value.split(".") for value, where in values_of(enc) if where] * 2
@@ -297,8 +317,8 @@ def test_a_padding_that_is_wrong_is_refused_after_a_right_tag() -> None:
 
     sealer = Sealer(RINGS[Enc.CBC])
     key, iv, header = sealer.ring.primary.material, bytes(16), base64url.encode(json.dumps(sealer.header).encode())
-    for last in (b"\0", b"\x11", b"\xff", b"\1\2", b"\2\1\2", b"\4" * 3):
-        block = b"x" * (16 - len(last)) + last
+    for last in (b"\0", b"\x11", b"\xff", b"\1\2", b"\2\1\2", b"\4" * 3, b"\x11" * 17, b"\x20" * 32):
+        block = b"x" * (-len(last) % 16) + last
         encryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(iv)).encryptor()
         ciphertext = encryptor.update(block) + encryptor.finalize()
         data = header.encode() + iv + ciphertext + (len(header) * 8).to_bytes(8, "big")
