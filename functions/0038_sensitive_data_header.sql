@@ -73,7 +73,7 @@ BEGIN
     IF v_text <> '{"alg":"dir","enc":"A256CBC-HS512","kid":"' || v_kid
         || '","cty":"text/plain;ctx=' || v_context || '"}'
     THEN
-        v_header := v_text;
+        v_header := v_text::jsonb;
         -- Of a member that is there twice jsonb keeps the last; another reader keeps the first.
         IF v_header ->> 'alg' IS DISTINCT FROM 'dir'
             OR v_header ?| ARRAY['crit', 'zip']

@@ -77,5 +77,7 @@ BEGIN
 END;
 $$;
 
+DROP FUNCTION public.sensitive_data_derived_key(text);
+
 COMMENT ON FUNCTION public.encrypt_sensitive_data(text, text) IS
 'Encrypts data as a compact JWE, dir with A256CBC-HS512; NULL for NULL, 22023 for a key under 16 bytes.';

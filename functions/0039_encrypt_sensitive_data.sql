@@ -10,22 +10,19 @@
 -- the key cannot foretell it (NIST SP 800-38A, appendix C, asks for just that). R itself is in no
 -- value. Any other reader takes E(R) for the IV that it is.
 
-CREATE OR REPLACE FUNCTION public.sensitive_data_key(key text) RETURNS bytea
+CREATE FUNCTION public.sensitive_data_derived_key(key text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_text bytea := convert_to(key, 'UTF8');
+    v_text  bytea := convert_to(key, 'UTF8');
+    v_bytes bytea := public.base64url_decode(key);
 BEGIN
-    IF v_text IS NULL OR octet_length(v_text) < 16 THEN
-        RAISE EXCEPTION 'the encryption key has fewer than 16 bytes'
-            USING
-                ERRCODE = 'invalid_parameter_value',
-                HINT = 'A good key: portaldb keys generate, or '
-                    'openssl rand -base64 64 | tr ''+/'' ''-_'' | tr -d ''=\n''';
+    IF octet_length(v_text) >= 16 IS NOT TRUE THEN
+        RETURN NULL;
     END IF;
-    IF octet_length(public.base64url_decode(key)) = 64 THEN
-        RETURN public.base64url_decode(key);
+    IF octet_length(v_bytes) = 64 THEN
+        RETURN v_bytes;
     END IF;
     -- HKDF-SHA-512 (RFC 5869) without a salt, for exactly one block of output.
     RETURN public.hmac(
@@ -33,6 +30,24 @@ BEGIN
         public.hmac(v_text, ''::bytea, 'sha512'),
         'sha512'
     );
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION public.sensitive_data_key(key text) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_key bytea := public.sensitive_data_derived_key(key);
+BEGIN
+    IF v_key IS NULL THEN
+        RAISE EXCEPTION 'the encryption key has fewer than 16 bytes'
+            USING
+                ERRCODE = 'invalid_parameter_value',
+                HINT = 'A good key: portaldb keys generate, or '
+                    'openssl rand -base64 64 | tr ''+/'' ''-_'' | tr -d ''=\n''';
+    END IF;
+    RETURN v_key;
 END;
 $$;
 
@@ -169,6 +184,7 @@ RETURN public.sensitive_data_sealed(
     substring(public.sensitive_data_key(key) FROM 1 FOR 32)
 );
 
+GRANT EXECUTE ON FUNCTION public.sensitive_data_derived_key(text) TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.sensitive_data_thumbprint(text) TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.sensitive_data_protected(text, text) TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.sensitive_data_sealed(text, bytea, bytea)
@@ -178,6 +194,8 @@ TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.encrypt_sensitive_data(text, text, text, text)
 TO portal_app, portal_runner;
 
+COMMENT ON FUNCTION public.sensitive_data_derived_key(text) IS
+'The 64 bytes that a key text stands for, as sensitive_data_key(), and NULL where that refuses it.';
 COMMENT ON FUNCTION public.sensitive_data_thumbprint(text) IS
 'The key id that a key has unless it is given another: its thumbprint (RFC 7638).';
 COMMENT ON FUNCTION public.sensitive_data_protected(text, text) IS

@@ -68,4 +68,4 @@ BEGIN
 END;
 $$;
 
-DROP FUNCTION public.sensitive_data_opened(text, text, text, text);
+DROP FUNCTION public.sensitive_data_opened(text, bytea, text, text);

@@ -1,11 +1,12 @@
 -- Decrypting only what is bound to the row at hand, or with two arguments what is bound to none.
--- depends: 0024_sensitive_data 0038_sensitive_data_header
+-- depends: 0024_sensitive_data 0038_sensitive_data_header 0039_encrypt_sensitive_data
 --
--- STABLE and not IMMUTABLE, so that the plan of a statement never holds the text.
+-- STABLE and not IMMUTABLE, so that the plan of a statement never holds the text. A key that is too
+-- short comes as NULL and fails as any other.
 
 CREATE FUNCTION public.sensitive_data_opened(
     encrypted_data text,
-    key text,
+    key bytea,
     context text,
     kid text
 ) RETURNS text
@@ -15,8 +16,7 @@ AS $$
 DECLARE
     v_header     record;
     v_parts      text[];
-    v_key        bytea;
-    v_mac_key    bytea;
+    v_mac_key    bytea := substring(key FROM 1 FOR 32);
     v_iv         bytea;
     v_ciphertext bytea;
     v_tag        bytea;
@@ -32,8 +32,6 @@ BEGIN
             AND v_header.context = context
             AND (kid IS NULL OR v_header.kid = kid)
         THEN
-            v_key := public.sensitive_data_key(key);
-            v_mac_key := substring(v_key FROM 1 FOR 32);
             v_parts := string_to_array(replace(replace(encrypted_data, '-', '+'), '_', '/'), '.');
             -- 16 and 32 bytes, as the header's reader has seen.
             v_iv := decode(v_parts[3] || '==', 'base64');
@@ -56,7 +54,7 @@ BEGIN
             THEN
                 RETURN convert_from(
                     public.decrypt_iv(
-                        v_ciphertext, substring(v_key FROM 33 FOR 32), v_iv, 'aes-cbc/pad:pkcs'
+                        v_ciphertext, substring(key FROM 33 FOR 32), v_iv, 'aes-cbc/pad:pkcs'
                     ),
                     'UTF8'
                 );
@@ -79,7 +77,9 @@ CREATE OR REPLACE FUNCTION public.decrypt_sensitive_data(
     key text
 ) RETURNS text
 LANGUAGE sql STABLE
-RETURN public.sensitive_data_opened(encrypted_data, key, 'none', NULL);
+RETURN public.sensitive_data_opened(
+    encrypted_data, public.sensitive_data_derived_key(key), 'none', NULL
+);
 
 -- No value is bound to '', so what is missing opens nothing, and 'none' not what is bound to none.
 CREATE FUNCTION public.decrypt_sensitive_data(
@@ -89,7 +89,10 @@ CREATE FUNCTION public.decrypt_sensitive_data(
 ) RETURNS text
 LANGUAGE sql STABLE
 RETURN public.sensitive_data_opened(
-    encrypted_data, key, coalesce(nullif(context, 'none'), ''), NULL
+    encrypted_data,
+    public.sensitive_data_derived_key(key),
+    coalesce(nullif(context, 'none'), ''),
+    NULL
 );
 
 CREATE FUNCTION public.decrypt_sensitive_data(
@@ -100,17 +103,20 @@ CREATE FUNCTION public.decrypt_sensitive_data(
 ) RETURNS text
 LANGUAGE sql STABLE
 RETURN public.sensitive_data_opened(
-    encrypted_data, key, coalesce(nullif(context, 'none'), ''), coalesce(kid, '')
+    encrypted_data,
+    public.sensitive_data_derived_key(key),
+    coalesce(nullif(context, 'none'), ''),
+    coalesce(kid, '')
 );
 
-GRANT EXECUTE ON FUNCTION public.sensitive_data_opened(text, text, text, text)
+GRANT EXECUTE ON FUNCTION public.sensitive_data_opened(text, bytea, text, text)
 TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.decrypt_sensitive_data(text, text, text)
 TO portal_app, portal_runner;
 GRANT EXECUTE ON FUNCTION public.decrypt_sensitive_data(text, text, text, text)
 TO portal_app, portal_runner;
 
-COMMENT ON FUNCTION public.sensitive_data_opened(text, text, text, text) IS
+COMMENT ON FUNCTION public.sensitive_data_opened(text, bytea, text, text) IS
 'What a value holds that is bound to this context, ''none'' for none, and made by the key of this id, NULL for any.';
 COMMENT ON FUNCTION public.decrypt_sensitive_data(text, text, text) IS
 'Decrypts a value that is bound to exactly this context; one error, 22000, for whatever may be wrong.';

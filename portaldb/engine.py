@@ -455,6 +455,11 @@ def _failure(
     said = (error.diag.message_primary or str(error)).splitlines()[0]
     state = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = f" {error.diag.message_hint.rstrip('.')}." if error.diag.message_hint else ""
+    if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState) and hint:
+        # The migration itself has looked, and says what is to be done first.
+        return MigrationFailedError(
+            f"{name} was not applied, for what it needs is not there yet; what came before it stays. {said}.{hint}"
+        )
     within = error.diag.context.splitlines()[0] if error.diag.context else within
     context = f"\n    in {within}" if within else ""
     advice = (

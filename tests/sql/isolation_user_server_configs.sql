@@ -1,7 +1,7 @@
 -- A user reaches their own configurations, an admin everyone's, the runner the container columns.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(32);
+SELECT plan(36);
 
 -- As alpha
 SET LOCAL ROLE portal_app;
@@ -20,7 +20,10 @@ SELECT results_eq(
 );
 SELECT lives_ok(
     $$INSERT INTO public.user_server_configs (user_id, server_id, encrypted_config)
-    VALUES ('a0000000-0000-0000-0000-000000000001', '0a000000-0000-0000-0000-000000000001', 'x')$$,
+    VALUES (
+        'a0000000-0000-0000-0000-000000000001', '0a000000-0000-0000-0000-000000000001',
+        public.encrypt_sensitive_data('x', repeat('k', 16))
+    )$$,
     'alpha configures their own custom server'
 );
 SELECT throws_ok(
@@ -143,14 +146,31 @@ SELECT throws_ok(
     'DELETE FROM public.user_server_configs', '42501', NULL, 'the runner cannot delete a configuration'
 );
 
--- As the monitor and the maintenance role
+-- As the monitor
 SET LOCAL ROLE portal_monitor;
 SELECT throws_ok(
     'SELECT 1 FROM public.user_server_configs', '42501', NULL, 'the monitor reads no configuration'
 );
+
+-- As the maintenance role, which encrypts values anew
 SET LOCAL ROLE portal_maintenance;
+SELECT is(
+    (SELECT count(*) FROM public.user_server_configs WHERE server_id = '0b000000-0000-0000-0000-000000000001'),
+    5::bigint, 'the maintenance role sees every row that may hold a value'
+);
+SELECT lives_ok(
+    'UPDATE public.user_server_configs SET encrypted_config = NULL', 'and writes the value of every row'
+);
 SELECT throws_ok(
-    'SELECT 1 FROM public.user_server_configs', '42501', NULL, 'the maintenance role reads no configuration'
+    'SELECT enabled, config_metadata FROM public.user_server_configs', '42501', NULL,
+    'the maintenance role reads nothing else of a configuration'
+);
+SELECT throws_ok(
+    'UPDATE public.user_server_configs SET user_id = user_id', '42501', NULL,
+    'nor changes anything else'
+);
+SELECT throws_ok(
+    'DELETE FROM public.user_server_configs', '42501', NULL, 'nor deletes one'
 );
 
 -- As the owner, by whom migrations run

@@ -148,6 +148,14 @@ INSERT INTO expected VALUES
     'true', NULL
 ),
 (
+    'user_server_configs', 'user_server_configs_maintenance_read', 'permissive', 'r', 'portal_maintenance',
+    'true', NULL
+),
+(
+    'user_server_configs', 'user_server_configs_maintenance_update', 'permissive', 'w', 'portal_maintenance',
+    'true', NULL
+),
+(
     'user_sessions', 'user_sessions_isolation', 'permissive', '*', 'portal_app',
     '(user_id = ( SELECT r.user_id FROM public.app_reach r))', NULL
 ),

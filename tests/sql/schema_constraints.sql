@@ -41,6 +41,10 @@ VALUES
     '''running''::text, ''stopping''::text, ''stopped''::text, ''error''::text])))'
 ),
 (
+    'user_server_configs', 'valid_encrypted_config',
+    'CHECK (((encrypted_config IS NULL) OR public.sensitive_data_well_formed(encrypted_config)))'
+),
+(
     'user_server_configs', 'user_server_configs_server_id_fkey',
     'FOREIGN KEY (server_id) REFERENCES public.mcp_servers(id) ON DELETE CASCADE'
 ),

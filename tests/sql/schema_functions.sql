@@ -61,12 +61,76 @@ VALUES
     'mcp_admin', false, 'i', '', 'portal_app portal_runner'
 ),
 (
+    'base64url_length', 'value text', 'integer',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_context', 'table_name text, column_name text, user_id uuid, server_id uuid', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_header', 'encrypted_data text, OUT kid text, OUT enc text, OUT context text', 'record',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_maintenance portal_monitor portal_runner'
+),
+(
+    'sensitive_data_kid', 'encrypted_data text', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_maintenance portal_runner'
+),
+(
+    'sensitive_data_well_formed', 'encrypted_data text', 'boolean',
+    'mcp_admin', false, 'i', '', 'portal_app portal_maintenance portal_runner'
+),
+(
+    'sensitive_data_derived_key', 'key text', 'bytea',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_thumbprint', 'key text', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_protected', 'kid text, context text', 'text',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_sealed', 'protected text, iv_and_ciphertext bytea, mac_key bytea', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+),
+(
+    'sensitive_data_opened', 'encrypted_data text, key bytea, context text, kid text', 'text',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+),
+(
     'encrypt_sensitive_data', 'data text, key text', 'text',
-    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+    'mcp_admin', false, 'v', '', 'portal_app portal_runner'
+),
+(
+    'encrypt_sensitive_data', 'data text, key text, context text', 'text',
+    'mcp_admin', false, 'v', '', 'portal_app portal_runner'
+),
+(
+    'encrypt_sensitive_data', 'data text, key text, context text, kid text', 'text',
+    'mcp_admin', false, 'v', '', 'portal_app portal_runner'
 ),
 (
     'decrypt_sensitive_data', 'encrypted_data text, key text', 'text',
-    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
+    'mcp_admin', false, 's', '', 'portal_app portal_runner'
+),
+(
+    'decrypt_sensitive_data', 'encrypted_data text, key text, context text', 'text',
+    'mcp_admin', false, 's', '', 'portal_app portal_runner'
+),
+(
+    'decrypt_sensitive_data', 'encrypted_data text, key text, context text, kid text', 'text',
+    'mcp_admin', false, 's', '', 'portal_app portal_runner'
+),
+(
+    'decrypt_legacy_sensitive_data', 'encrypted_data text, key text', 'text',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_maintenance'
+),
+(
+    'require_encrypted_config', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
 ),
 (
     'sync_cron_jobs', '', 'integer',
@@ -133,6 +197,8 @@ SELECT is_empty(
     WHERE
         NOT (p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'])
         AND NOT (l.lanname = 'sql' AND p.prosqlbody IS NOT NULL AND NOT p.prosecdef)
+        -- Each of its names is qualified: encryption_impostors.sql.
+        AND p.proname <> 'sensitive_data_sealed'
     $$,
     'every function pins its search path, but for SQL bodies whose names were resolved when made'
 );

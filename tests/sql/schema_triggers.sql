@@ -1,4 +1,4 @@
--- The three triggers of the spec are there, enabled, and keep updated_at true.
+-- The three triggers of the spec are there, enabled, and keep updated_at true; so is the one of encrypted_config.
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
@@ -27,9 +27,14 @@ SELECT set_eq(
         'CREATE TRIGGER update_user_configs_updated_at BEFORE UPDATE ON public.user_server_configs '
         'FOR EACH ROW EXECUTE FUNCTION public.update_updated_at()',
         'O'
+    ),
+    (
+        'CREATE TRIGGER require_encrypted_config BEFORE INSERT OR UPDATE OF encrypted_config '
+        'ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.require_encrypted_config()',
+        'O'
     )
     $$,
-    'the three triggers are there, and no other'
+    'the four triggers are there, and no other'
 );
 
 -- An update that lies about the time

@@ -28,7 +28,11 @@ VALUES
 ('monitor_container_status', 2, 'count', 'bigint'),
 ('monitor_audit_summary', 1, 'action', 'character varying(100)'),
 ('monitor_audit_summary', 2, 'count', 'bigint'),
-('monitor_audit_summary', 3, 'hour', 'timestamp with time zone');
+('monitor_audit_summary', 3, 'hour', 'timestamp with time zone'),
+('monitor_encryption_keys', 1, 'kid', 'text'),
+('monitor_encryption_keys', 2, 'enc', 'text'),
+('monitor_encryption_keys', 3, 'bound', 'boolean'),
+('monitor_encryption_keys', 4, 'count', 'bigint');
 
 SELECT set_eq(
     $$
@@ -64,7 +68,8 @@ SELECT set_eq(
     $$,
     ARRAY[
         'app_reach',
-        'monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary'
+        'monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary',
+        'monitor_encryption_keys'
     ],
     'the views with their owner''s rights keep filtered rows from a reader''s functions'
 );

@@ -1,4 +1,4 @@
 -- Every row's encrypted_config is an encrypted value.
--- depends: 0044_valid_encrypted_config
+-- depends: 0045_valid_encrypted_config
 
 ALTER TABLE public.user_server_configs VALIDATE CONSTRAINT valid_encrypted_config;

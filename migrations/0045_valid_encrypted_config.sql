@@ -1,9 +1,9 @@
 -- From here on encrypted_config holds encrypted values alone, whatever becomes of the trigger.
 -- depends: 0041_decrypt_legacy_sensitive_data 0042_require_encrypted_config
--- depends: 0043_user_server_configs_rotation
+-- depends: 0043_user_server_configs_rotation 0044_monitor_encryption_keys
 --
 -- It is refused while a row holds anything else: such a row could not even change its state any
--- more. NOT VALID, so that no row is read under a lock; 0045 reads them beside everyone's work.
+-- more. NOT VALID, so that no row is read under a lock; 0046 reads them beside everyone's work.
 
 DO $$
 DECLARE
@@ -15,7 +15,9 @@ BEGIN
         c.encrypted_config IS NOT NULL
         AND NOT public.sensitive_data_well_formed(c.encrypted_config);
     IF v_rows > 0 THEN
-        RAISE EXCEPTION '% rows of user_server_configs hold a plain text or the old format in encrypted_config', v_rows
+        RAISE EXCEPTION
+            'rows of user_server_configs that hold plain text or the old format in encrypted_config: %',
+            v_rows
             USING
                 ERRCODE = 'object_not_in_prerequisite_state',
                 HINT = 'Convert them first, while everyone works: portaldb keys rotate --legacy-key FILE. '
