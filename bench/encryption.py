@@ -84,11 +84,11 @@ PYTHON_HEAD = (
 
 @click.command()
 @click.option("--values", default=20_000, show_default=True, help="Values of 100 bytes that a SQL statement takes.")
-@click.option("--calls", default=2_000, show_default=True, help="Calls of a turn in Python.")
+@click.option("--calls", default=2_000, show_default=True, help="Calls of a turn, in Python and one by one.")
 @click.option("--rows", default=1_000_000, show_default=True, help="Rows that are counted by their key.")
 @click.option("--rotated", default=100_000, show_default=True, help="Rows of 1 kB that are rotated.")
 @click.option("--runs", default=5, show_default=True, help="Turns of each side.")
-@click.option("--seconds", default=2, show_default=True, help="How long pgbench runs, of readers thrice as long.")
+@click.option("--seconds", default=6, show_default=True, help="How long readers and writers work.")
 @click.option(
     "--write", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PAGE", help="Put it there."
 )
@@ -105,10 +105,10 @@ def main(values: int, calls: int, rows: int, rotated: int, runs: int, seconds: i
     described = page.machine(cluster, ("alembic", "sqitch", "psql"))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(cluster, Path(folder), runs, seconds)
+            bench = Bench(cluster, Path(folder), calls, runs, seconds)
             lines = [
                 *(SQL_HEAD, *_told(bench.sql(values)), ""),
-                *(PYTHON_HEAD, *_told(bench.python(calls)), ""),
+                *(PYTHON_HEAD, *_told(bench.python()), ""),
                 *_told(bench.counting(rows)),
                 *_told(bench.rotation(rotated)),
             ]
@@ -155,6 +155,7 @@ class Bench:
 
     cluster: Cluster
     folder: Path
+    calls: int
     runs: int
     seconds: int
 
@@ -225,17 +226,17 @@ class Bench:
         script = self.folder / "one.sql"
         script.write_text(f"SELECT {expression.format(**names)};\n", encoding="utf-8")
         variables = [word for name, value in used.items() for word in ("-D", f"{name}={value}")]
-        return pgbench(self.cluster, DATABASE, script, "-M", "prepared", "-T", str(self.seconds), *variables)
+        return pgbench(self.cluster, DATABASE, script, "-M", "prepared", "-t", str(self.calls), *variables)
 
     # Python ------------------------------------------------------------------------------------------------
 
-    def python(self, calls: int) -> Iterator[str]:
+    def python(self) -> Iterator[str]:
         """Encrypt and decrypt in this process."""
         for enc in Enc:
             for size in SIZES:
                 for what in ("encrypt", "decrypt"):
                     works = [getattr(each(enc, size), what) for each in (Bare, Joserfc, Jwcrypto, Ours)]
-                    rates = rates_by_turns([partial(_calls, work, calls) for work in works], self.runs)
+                    rates = rates_by_turns([partial(_calls, work, self.calls) for work in works], self.runs)
                     bare, joserfc, jwcrypto, ours = rates
                     share, cell, spread = _share(ours, bare)
                     others = (_share(ours, joserfc, 1)[1], _share(ours, jwcrypto, 1)[1])
@@ -326,7 +327,7 @@ class Bench:
             for old in self.folder.glob(f"{who}.log*"):
                 old.unlink()
             argv = [str(self.cluster.programs / "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-R", str(rate)]
-            argv += ["-T", str(self.seconds * 3), "-D", f"rows={rows}", "-f", str(script)]
+            argv += ["-T", str(self.seconds), "-D", f"rows={rows}", "-f", str(script)]
             argv += ["-l", "--log-prefix", str(self.folder / f"{who}.log"), self.cluster.url(DATABASE)]
             started.append((who, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)))
         end = float("inf")

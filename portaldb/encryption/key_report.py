@@ -28,7 +28,9 @@ def keys(found: tuple[Key, ...], rows: Rows | None) -> None:
     headings = ("kid", "state", "enc", "age") + (("rows",) if rows is not None else ())
     table = report.table(headings, (), right=frozenset({"rows"}))
     # A kid is typed by its beginning, so on a narrow terminal its end may go.
-    table.columns[0].no_wrap, table.columns[0].overflow = True, "ellipsis"
+    table.columns[0].overflow = "ellipsis"
+    for column in table.columns[1:]:
+        column.no_wrap = True
     colours = {str(state): colour for state, colour in _COLOUR.items()}
     for each in key_check.listed(found, rows):
         state = each["state"]
@@ -74,9 +76,7 @@ def rotated(found: Rotation, where: str) -> None:
     )
     if found.dry_run:
         out.print("Nothing was changed. Next: the same command without --dry-run")
-    elif not found.finished:
-        out.print("It was asked to stop, and did after a batch: the same command goes on from there.")
-    elif not found.failed:
+    elif found.finished and not found.failed:
         left = [kid for kid in found.moved if kid]
         out.print("Every value is under the primary key. When every service has the new set, the old key can go:")
         for kid in left:
@@ -164,9 +164,9 @@ def _age(made_at: int | None) -> str:
     if made_at is None:
         return ""
     seconds = max(0, int(time.time()) - made_at)
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds // size} {unit}{'' if seconds // size == 1 else 's'}"
+            return f"{seconds // size} {unit}"
     return "new"
 
 
