@@ -185,12 +185,13 @@ class _Planner:
         ids = [name for name in entry.history if name == manifest.INIT or name <= self._level]
         made = [name for name in ids if entry.history[name] is not None]
         if entry.kind in _EARLY and made:
-            return made[0]
+            # A function that is there serves until then, and what its last body calls may be made in between.
+            return made[-1] if entry.kind == "function" and entry.key in self._found.things else made[0]
         return ids[-1] if ids else ""
 
     def _mend(self, section: _Section, keys: Iterable[str]) -> None:
         things = self._in_order(self._expected[key] for key in keys if key in self._expected)
-        for thing in things:
+        for thing in _after_what_they_call(things):
             there = self._state.get(thing.key)
             if there is not None and ddl.same(thing, there):
                 if thing.kind == "constraint" and thing.definition != there.definition:
@@ -278,6 +279,20 @@ def _respelled(thing: Thing, database: str) -> list[Fix]:
 
 def _parsed_at_once(thing: Thing) -> bool:
     return "LANGUAGE sql" in thing.definition
+
+
+def _after_what_they_call(things: Iterable[Thing]) -> Iterator[Thing]:
+    """Put a function whose body is parsed at once behind those of the others that it calls."""
+    left = list(things)
+    while left:
+        at = next((at for at, each in enumerate(left) if not any(_calls(each, other) for other in left)), 0)
+        yield left.pop(at)
+
+
+def _calls(function: Thing, other: Thing) -> bool:
+    name, own = (each.name.partition("(")[0] for each in (other, function))
+    parsed = other.kind == "function" and _parsed_at_once(function)
+    return parsed and name != own and f"{name}(" in function.definition
 
 
 def statements_of(migration: Migration) -> tuple[Statement, ...]:

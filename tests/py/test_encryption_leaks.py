@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from traceback import TracebackException
 
@@ -162,7 +163,8 @@ class Server:
 
     url: str
     service: str
-    log: Callable[[], bytes]
+    log: Callable[[int], bytes]
+    """Return the log from a position on."""
     read: Callable[[str], bytes]
     """Return all files of a folder of the data directory, one after the other."""
     dump: Callable[[str], bytes]
@@ -175,6 +177,12 @@ class Server:
             for name, value in settings.items():
                 parts = sql.SQL(".").join(map(sql.Identifier, name.split(".")))
                 connection.execute(sql.SQL("ALTER ROLE leaking_service SET {} = {}").format(parts, value))
+
+
+def _from(path: Path, position: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(position)
+        return file.read()
 
 
 @contextmanager
@@ -195,15 +203,16 @@ def server_here(settings: Mapping[str, str]) -> Iterator[Server]:
         def read(folder: str) -> bytes:
             return b"".join(path.read_bytes() for path in (cluster.data / folder).rglob("*") if path.is_file())
 
-        yield Server(url, "", cluster.log.read_bytes, read, dump)
+        yield Server(url, "", partial(_from, cluster.log), read, dump)
     finally:
         cluster.destroy()
 
 
 @contextmanager
-def server_in_container(settings: Mapping[str, str]) -> Iterator[Server]:
+def server_in_container(settings: dict[str, str]) -> Iterator[Server]:
     """Start PostgreSQL of the image that the tests with --postgres 17 use."""
-    with start_container(" ".join(f"-c {name}={value}" for name, value in settings.items())) as container:
+    words = [f"-c {name}={value}" for name, value in (settings | {"logging_collector": "on"}).items()]
+    with start_container(" ".join(words)) as container:
 
         def run(*argv: str) -> bytes:
             return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
@@ -214,7 +223,7 @@ def server_in_container(settings: Mapping[str, str]) -> Iterator[Server]:
         yield Server(
             conninfo.make_conninfo(container.url, dbname="leaks"),
             "",
-            lambda: run("docker", "logs", container.name),
+            lambda since: inside("sh", "-c", f'cat "$PGDATA"/log/* | tail -c +{since + 1}'),
             lambda folder: inside("sh", "-c", f"find \"$PGDATA/{folder}\" -type f -exec cat '{{}}' +"),
             lambda kind: inside("pg_dump", "-U", "postgres", f"--format={kind}", "--compress=0", "-d", "leaks"),
         )
@@ -256,10 +265,10 @@ def watched(server: Server) -> Iterator[Places]:
     places = Places()
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("SELECT pg_stat_statements_reset()")
-        before = len(server.log())
+        before = len(server.log(0))
         yield places
         places.add("statistics", connection.execute("SELECT query FROM pg_stat_statements").fetchall())
-        log = server.log()[before:]
+        log = server.log(before)
         places.add("log", log)
         places.add("log", b"".join(log.split()))  # what was broken into lines
 
