@@ -164,6 +164,29 @@ def test_baseline_says_which_values_are_to_be_encrypted_first(
     is_under_the_migrations(url, portaldb)
 
 
+def test_migrate_stops_before_it_shuts_out_values_that_are_there(
+    make_database: MakeDatabase, portaldb: Portaldb
+) -> None:
+    """Old values that came before the trigger stop it at the constraint, in one paragraph; converted, it goes on."""
+    url = make_database(migrate=True)
+    portaldb("rollback", "--to", "41", "--yes", database=url, check=True)
+    execute(
+        url,
+        "INSERT INTO public.users (azure_oid, email, role) VALUES ('a', 'a@example.org', 'standard_user'); "
+        "INSERT INTO public.user_server_configs (user_id, server_id, encrypted_config) SELECT u.id, s.id, 'a secret' "
+        "FROM public.users AS u, public.mcp_servers AS s WHERE s.name IN ('github', 'slack')",
+    )
+    said = paragraph(portaldb("migrate", database=url), 5)
+    assert "rows of user_server_configs that hold plain text or the old format in encrypted_config: 2." in said
+    assert "portaldb keys rotate --legacy-key FILE" in said
+    assert "a secret" not in said
+    assert "Mend the file" not in said
+    execute(url, "UPDATE public.user_server_configs SET container_state = 'running'")
+    execute(url, f"UPDATE public.user_server_configs SET encrypted_config = '{ENVELOPE}'")
+    portaldb("migrate", database=url, check=True)
+    is_under_the_migrations(url, portaldb)
+
+
 def test_baseline_writes_a_script_and_nothing_else(
     make_database: MakeDatabase,
     server: str,
