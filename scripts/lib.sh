@@ -88,7 +88,8 @@ missing() {
     done
 }
 
-# The packages of a wish: server (PostgreSQL and what tests it), engine (Docker), browser (for the report page), python
+# The packages of a wish: server (PostgreSQL and what tests it), engine (Docker), browser (for the report page), python,
+# node (with a JOSE library that reads what we encrypt)
 names_of() {
     local wish postgresql
     for wish; do
@@ -100,6 +101,10 @@ names_of() {
                 ;;
             browser)
                 command -v chromium-headless-shell chromium >/dev/null || echo chromium-headless-shell
+                ;;
+            node)
+                command -v node >/dev/null || echo nodejs
+                echo node-jose
                 ;;
             server)
                 postgresql=$(find_postgresql)

@@ -9,10 +9,11 @@ A value is a compact JWE (RFC 7516), which SQL's `decrypt_sensitive_data` and ev
 """
 
 from portaldb.encryption.envelope import DecryptError, Header, config_context, decrypt, encrypt, inspect
-from portaldb.encryption.keyring import Key, Keyring, KeyringError, State
+from portaldb.encryption.keyring import Enc, Key, Keyring, KeyringError, State
 
 __all__ = [
     "DecryptError",
+    "Enc",
     "Header",
     "Key",
     "Keyring",

@@ -1,6 +1,6 @@
 """The envelope: a compact JWE (RFC 7516), `dir` with A256CBC-HS512 or A256GCM (RFC 7518, sections 5.2.5 and 5.3).
 
-The protected header binds a value to the place it is for, in `cty`; functions/0037 writes and reads the same in SQL.
+The protected header binds a value to the place it is for, in `cty`. functions/0039 and 0040 write and read the same.
 What is wrong with a value is never told: whoever may send one and see the answer would learn from it.
 """
 

@@ -1,8 +1,8 @@
 """Where the keys come from: a file, the environment, or a command such as a vault's.
 
 A file is read only if nobody else can: it belongs to you or to root, others have no right on it, and its group may
-read it only where root owns it (PostgreSQL's own rule for `ssl_key_file`). No message quotes what was given for a
-file's name or a command until that was found to be one: it may be a key, put into the wrong variable.
+read it only where root owns it (PostgreSQL's own rule for `ssl_key_file`). What was given for a
+file's name is quoted once there is such a file, and a command never: it may be a key, put into the wrong variable.
 """
 
 import os
@@ -86,25 +86,30 @@ def _command(line: str) -> str:
         words = []
     if not words:
         raise KeyringError(f"{what} cannot be run: it has no word, or a quotation that does not end.")
-    until = time.monotonic() + _SECONDS
     try:
-        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            assert process.stdout  # noqa: S101 - for mypy: there is a pipe
-            try:
-                raw = _limited(process.stdout.fileno(), until)
-                # One that closes its output and stays is waited for; one that says too much is not.
-                status = process.wait(until - time.monotonic()) if len(raw) <= _LARGEST else 0
-            except (TimeoutError, subprocess.TimeoutExpired):
-                status = None
-            finally:
-                process.kill()
+        raw, why = _run(words)
     except OSError as error:
-        raise KeyringError(f"{what} cannot be run: {error.strerror}.") from None
-    if status is None:
-        raise KeyringError(f"{what} was stopped: it took longer than {_SECONDS:.0f} seconds.")
-    if status:
-        raise KeyringError(f"{what} failed with exit status {status}; what it said of that is above.")
+        raw, why = b"", f"cannot be run: {error.strerror}"
+    if why:
+        raise KeyringError(f"{what} {why}.")
     return _text(raw, f"What the command of {COMMAND} prints")
+
+
+def _run(words: list[str]) -> tuple[bytes, str]:
+    """Return what a command prints, and what went wrong."""
+    until = time.monotonic() + _SECONDS
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout  # noqa: S101 - for mypy: there is a pipe
+        try:
+            raw = _limited(process.stdout.fileno(), until)
+            if len(raw) > _LARGEST:
+                return raw, ""
+            status = process.wait(until - time.monotonic())
+        except (TimeoutError, subprocess.TimeoutExpired):
+            return b"", f"was stopped: it took longer than {_SECONDS:.0f} seconds"
+        finally:
+            process.kill()
+    return raw, f"failed with exit status {status}; what it said of that is above" if status else ""
 
 
 def _limited(file: int, until: float | None) -> bytes:

@@ -24,6 +24,7 @@ from typing import Protocol
 import psycopg
 import pytest
 from browser import MISSING as BROWSER_MISSING
+from libraries import MISSING as NODE_MISSING
 from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
@@ -84,10 +85,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Give the seed, and name what was not run for want of Docker or a browser: a skip must not pass for a success."""
+    """Give the seed, and name what was not run for want of something: a skip must not pass for a success."""
     terminalreporter.write_line(f"Seed of what was chosen at random: --seed {terminalreporter.config.option.seed}")
     skipped = terminalreporter.getreports("skipped")
-    for missing in (ENGINE_MISSING, BROWSER_MISSING):
+    for missing in (ENGINE_MISSING, BROWSER_MISSING, NODE_MISSING):
         without = [report for report in skipped if missing in str(report.longrepr)]
         if without:
             terminalreporter.write_line(f"NOT RUN: {len(without)} tests; each {missing}.", red=True)
