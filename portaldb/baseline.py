@@ -4,7 +4,7 @@ It is compared with what they make. Where all is as they make it, they are recor
 written for a person to read, and adoption follows only once nothing differs any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +13,17 @@ from typing import Any
 from psycopg import sql
 
 from portaldb import __version__, catalog, database, drift, engine, history, manifest, reconcile
-from portaldb.catalog import Snapshot
-from portaldb.database import Connection
+from portaldb.catalog import Snapshot, Thing
+from portaldb.database import Connection, query
 from portaldb.drift import Change, Difference
 from portaldb.errors import FindingsError, RefusedError
 from portaldb.history import CLEAN, REMEDY, Entry, State
 from portaldb.manifest import Manifest
 from portaldb.reconcile import Account, Plan
 from portaldb.source import Migration, Script, read_script
+
+_COLUMN = "column public.user_server_configs.encrypted_config"
+_CONSTRAINT = "constraint valid_encrypted_config on public.user_server_configs"
 
 _ADOPTABLE = frozenset({State.PENDING, State.FAILED, State.UNVERIFIED, State.UNMARKED})
 
@@ -36,6 +39,8 @@ class Look:
     accounts: tuple[Account, ...]
     differences: tuple[Difference, ...]
     plan: Plan
+    unencrypted: int
+    """Rows whose encrypted_config is none, where the constraint on it is still to be made."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for a JSON report."""
@@ -54,6 +59,7 @@ class Look:
             ],
             "extra": [each.thing.key for each in self.differences if each.change is Change.EXTRA],
             "by_hand": list(self.plan.unresolved),
+            "unencrypted": self.unencrypted,
         }
 
 
@@ -73,12 +79,32 @@ def look(connection: Connection, migrations: list[Migration], ignored: Sequence[
     todo = tuple(
         entry.migration for entry in entries if entry.migration and entry.id <= level and entry.state not in CLEAN
     )
+    plan = reconcile.plan(known, migrations, found, level, _quoted(connection))
+    unencrypted = _unencrypted(connection, known.at(level), found)
+    if unencrypted:
+        plan = replace(plan, unresolved=(*plan.unresolved, _convert_first(unencrypted)))
     return Look(
         level,
         todo,
         tuple(reconcile.accounts(known, migrations, found, level)),
         tuple(_differences(known, level, found, ignored)),
-        reconcile.plan(known, migrations, found, level, _quoted(connection)),
+        plan,
+        unencrypted,
+    )
+
+
+def _unencrypted(connection: Connection, expected: Mapping[str, Thing], found: Snapshot) -> int:
+    if _CONSTRAINT not in expected or _CONSTRAINT in found.things or _COLUMN not in found.things:
+        return 0
+    row = connection.execute(query("baseline", "unencrypted")).fetchone()
+    return int(row["rows"]) if row else 0
+
+
+def _convert_first(rows: int) -> str:
+    return (
+        f"Rows of user_server_configs that hold plain text or the old format in encrypted_config: {rows}. The "
+        "migrations let encrypted values alone into that column, so convert them first, on this database as it is: "
+        "`portaldb keys rotate --legacy-key FILE`."
     )
 
 
@@ -177,6 +203,10 @@ def adopt(
     with database.connect(url, name="portaldb baseline") as connection, database.reading(connection):
         before = look(connection, migrations, ignored)
     text = _read(path) if path else _rows_of(before)
+    if before.unencrypted:
+        raise RefusedError(
+            f"Nothing was changed. {_convert_first(before.unencrypted)} Then run the same command again."
+        )
     if path and text:
         # The script was written for the end of the series, or for what plain yoyo marked.
         say(f"running {path}")

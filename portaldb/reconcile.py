@@ -14,7 +14,10 @@ from portaldb.mend import Fix
 from portaldb.source import Migration, Statement, UnparsableError
 
 _EARLY = frozenset({"schema", "type", "domain", "sequence", "function", "procedure", "table", "column", "view"})
-"""What later migrations build on: mended where the series first makes it, everything else where it is last changed."""
+"""What later migrations build on: mended where the series first makes it, everything else where it is last changed.
+
+So is a function whose body is parsed when it is made: it may call what only the last change brings.
+"""
 
 _KEPT = frozenset({"table", "column", "foreign table", "sequence", "materialized view"})
 """What holds rows: never dropped."""
@@ -184,7 +187,8 @@ class _Planner:
     def _due(self, entry: manifest.Entry) -> str:
         ids = [name for name in entry.history if name == manifest.INIT or name <= self._level]
         made = [name for name in ids if entry.history[name] is not None]
-        if entry.kind in _EARLY and made:
+        thing = entry.at(self._level)[0]
+        if entry.kind in _EARLY and made and not (thing and _parsed_at_once(thing)):
             return made[0]
         return ids[-1] if ids else ""
 
@@ -266,7 +270,25 @@ class _Planner:
                 kind = KINDS.index("index") if _parsed_at_once(thing) else KINDS.index("function")
             return kind, order.get(thing.key, len(order)), thing.key
 
-        return sorted(things, key=place)
+        return _callers_last(sorted(things, key=place))
+
+
+def _callers_last(things: list[Thing]) -> list[Thing]:
+    """Put each body that is parsed when it is made behind those that it calls."""
+    names = {thing.key: thing.name.partition("(")[0] + "(" for thing in things if _parsed_at_once(thing)}
+    ordered: list[Thing] = []
+    left = list(things)
+    while left:
+        waiting = {names[thing.key] for thing in left if thing.key in names}
+        ready = (
+            thing
+            for thing in left
+            if thing.key not in names or not any(name in thing.definition for name in waiting - {names[thing.key]})
+        )
+        first = next(ready, left[0])
+        ordered.append(first)
+        left.remove(first)
+    return ordered
 
 
 def _respelled(thing: Thing, database: str) -> list[Fix]:

@@ -20,7 +20,13 @@ from portaldb.layout import sql_root
 from portaldb.source import read
 
 BY_HAND = (ROOT / "tests/py/data/spec_by_hand.sql").read_text()
-ROWS = """
+ENVELOPE = (
+    "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwia2lkIjoiTWJ1OHVWTnpvemJRT3c3aGtWbjBLTGVsWWNvSGlUdmt2YWt5Z0lKc01RcyIsImN0eSI6InRleHQvcGxhaW47Y3R4PW5vbmUifQ"
+    "..IaF6jT5OGv9M3QSqBiou2g.auDvED71DvHs7cTsX0Wjxw"
+    ".zPQsCXQuoTheHIZfRveexYNrHAQ12rULo-bfKMb-YAg"
+)
+"""A value as the SQL functions make it, bound to no row."""
+ROWS = f"""
 INSERT INTO users (id, azure_oid, email, role) VALUES
     ('a0000000-0000-0000-0000-000000000001', 'alpha', 'alpha@example.org', 'team_admin'),
     ('b0000000-0000-0000-0000-000000000001', 'beta', 'beta@example.org', 'standard_user');
@@ -29,7 +35,7 @@ UPDATE mcp_servers SET image = 'ours/github:1' WHERE name = 'github';
 INSERT INTO mcp_servers (name, image, catalog_type, created_by, tags) VALUES
     ('own', 'ours/own:1', 'custom', 'a0000000-0000-0000-0000-000000000001', ARRAY['x']);
 INSERT INTO user_server_configs (user_id, server_id, enabled, container_state, encrypted_config)
-    SELECT u.id, s.id, true, 'running', encrypt_sensitive_data('{"token": "t"}', '0123456789abcdef')
+    SELECT u.id, s.id, true, 'running', '{ENVELOPE}'
     FROM users AS u, mcp_servers AS s;
 INSERT INTO user_sessions (user_id, session_token, expires_at)
     SELECT u.id, 'token ' || u.azure_oid, now() + interval '1 day' FROM users AS u;
@@ -128,6 +134,57 @@ def test_baseline_leaves_a_database_that_passes_every_pgtap_test(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_baseline_says_which_values_are_to_be_encrypted_first(
+    make_database: MakeDatabase, server: str, portaldb: Portaldb, tmp_path: Path
+) -> None:
+    """Rows in the old format and in plain text are counted, by both forms of the command; once converted, it adopts."""
+    url = build(make_database, server)
+    execute(
+        url,
+        "UPDATE user_server_configs SET encrypted_config = encrypt_sensitive_data('x', 'k') WHERE user_id IN "
+        "(SELECT id FROM users WHERE azure_oid = 'alpha'); UPDATE user_server_configs SET encrypted_config = 'plain' "
+        "WHERE id = (SELECT min(id::text)::uuid FROM user_server_configs WHERE user_id IN "
+        "(SELECT id FROM users WHERE azure_oid = 'beta'))",
+    )
+    old = int(one(url, "SELECT count(*) FROM user_server_configs WHERE encrypted_config NOT LIKE 'eyJ%'"))
+    portaldb("init", database=url, check=True)
+    script, before = tmp_path / "reconcile.sql", rows(url)
+    compared = portaldb("baseline", "--output", str(script), database=url)
+    assert compared.returncode == 4, compared.stderr
+    assert f"in encrypted_config: {old}." in compared.stderr
+    assert "`portaldb keys rotate --legacy-key FILE`" in compared.stderr
+    said = paragraph(portaldb("baseline", "--apply", str(script), database=url), 4)
+    assert f"in encrypted_config: {old}." in said
+    assert "`portaldb keys rotate --legacy-key FILE`" in said
+    assert rows(url) == before
+    execute(url, f"UPDATE user_server_configs SET encrypted_config = '{ENVELOPE}'")
+    portaldb("baseline", "--apply", str(script), database=url, check=True)
+    is_under_the_migrations(url, portaldb)
+
+
+def test_migrate_stops_before_it_shuts_out_values_that_are_there(
+    make_database: MakeDatabase, portaldb: Portaldb
+) -> None:
+    """Old values that came before the trigger stop it at the constraint, in one paragraph; converted, it goes on."""
+    url = make_database(migrate=True)
+    portaldb("rollback", "--to", "41", "--yes", database=url, check=True)
+    execute(
+        url,
+        "INSERT INTO public.users (azure_oid, email, role) VALUES ('a', 'a@example.org', 'standard_user'); "
+        "INSERT INTO public.user_server_configs (user_id, server_id, encrypted_config) SELECT u.id, s.id, 'a secret' "
+        "FROM public.users AS u, public.mcp_servers AS s WHERE s.name IN ('github', 'slack')",
+    )
+    said = paragraph(portaldb("migrate", database=url), 5)
+    assert "rows of user_server_configs that hold plain text or the old format in encrypted_config: 2." in said
+    assert "portaldb keys rotate --legacy-key FILE" in said
+    assert "a secret" not in said
+    assert "Mend the file" not in said
+    execute(url, "UPDATE public.user_server_configs SET container_state = 'running'")
+    execute(url, f"UPDATE public.user_server_configs SET encrypted_config = '{ENVELOPE}'")
+    portaldb("migrate", database=url, check=True)
+    is_under_the_migrations(url, portaldb)
 
 
 def test_baseline_writes_a_script_and_nothing_else(
