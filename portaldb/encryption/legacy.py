@@ -2,8 +2,7 @@
 
 `encode(encrypt(data::bytea, key::bytea, 'aes'), 'base64')` is AES-CBC with an IV of zeros and a key padded with
 zeros to 16, 24 or 32 bytes, or cut to 32. Nothing authenticates it, so that a wrong key cannot be told from the
-right one in every case: about one value in 256 has a padding by chance, and the shortest of these may be UTF-8 by
-chance too.
+right one in every case: one value in 256 has a padding by chance, and of one block, one in two million is text too.
 """
 
 import re

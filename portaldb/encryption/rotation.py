@@ -138,7 +138,8 @@ def rotate(
     try:
         run.everything()
     finally:
-        if not connection.broken:
+        # Where the connection is gone, so is the lock.
+        with suppress(psycopg.Error):
             connection.execute(query("engine", "unlock"), {"key": LOCK_KEY})
     return run.outcome()
 
@@ -225,8 +226,7 @@ class _Run:
             if not rows:
                 return
             last = rows[-1].id
-            if self.options.pause:
-                time.sleep(self.options.pause)
+            self._rest(self.options.pause)
 
     def _come_back(self, left: set[UUID]) -> set[UUID]:
         """Try rows that were locked until they are done; return those that stay locked while nothing moves."""
@@ -242,7 +242,7 @@ class _Run:
             left = now
             if left:
                 self.say(f"waiting: {len(left):,} rows are locked by other sessions", passing=True)
-                time.sleep(pause)
+                self._rest(pause)
                 pause = min(pause * 2, 2.0)
         return set()
 
@@ -335,6 +335,12 @@ class _Run:
         }
         with self.connection.transaction():
             return {found["id"] for found in self.connection.execute(query("keys", "write"), values)}
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but no longer once it is asked to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._cut():
+            time.sleep(min(left, 0.1))
 
     def _cut(self) -> bool:
         self.cut = self.cut or self.stopped()

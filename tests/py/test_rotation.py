@@ -348,6 +348,17 @@ def test_rotate_works_as_portal_maintenance(path: Path, url: str, portaldb: Port
     keys(portaldb, path, "check", "--open", database=member, check=True)
 
 
+def test_the_monitor_sees_what_a_rotation_has_still_to_do(path: Path, url: str, login: Login) -> None:
+    """Its view counts the values by kid, with the monitor's own rights too."""
+    old = Keyring.load(path)
+    fill(url, 2, old)
+    kid = promote(path)
+    fill(url, 1, Keyring.load(path))
+    monitor = login(url, "portal_monitor")
+    found = dict(ask(monitor, "SELECT kid, count FROM public.monitor_encryption_keys"))
+    assert found == {old.primary.kid: 2, kid: 1}
+
+
 @pytest.mark.parametrize("role", ["portal_app", "portal_runner", "portal_monitor"])
 def test_rotate_says_which_rights_are_missing(
     path: Path, url: str, portaldb: Portaldb, login: Login, role: str
@@ -479,11 +490,19 @@ def test_an_old_key_that_is_no_bytea_is_refused(url: str, key: str, tmp_path: Pa
     assert "bytea" in paragraph(keys(portaldb, path, "rotate", "--legacy-key", str(old), database=url), 4)
 
 
+def by_hand(make: MakeDatabase, server: str) -> str:
+    """Make a database as the schema document says, with values that its own function encrypted."""
+    url = build(make, server)
+    value = """encrypt_sensitive_data('{"token": "t"}', '0123456789abcdef')"""
+    execute(url, f"UPDATE public.user_server_configs SET encrypted_config = {value}")
+    return url
+
+
 def test_the_old_format_is_converted_in_a_database_built_by_hand(
     tmp_path: Path, make_database: MakeDatabase, server: str, portaldb: Portaldb
 ) -> None:
     """As the schema document makes it: no function, role or trigger of ours is there yet; then it is adopted."""
-    url = build(make_database, server)
+    url = by_hand(make_database, server)
     path, old, wrong = tmp_path / "keys.json", tmp_path / "old", tmp_path / "wrong"
     make_keys(path)
     for file, key in ((old, "0123456789abcdef"), (wrong, "another key")):
@@ -517,7 +536,7 @@ def test_what_was_converted_by_hand_can_be_adopted(
     tmp_path: Path, make_database: MakeDatabase, server: str, portaldb: Portaldb
 ) -> None:
     """Then SQL opens it, bound to its row."""
-    url = build(make_database, server)
+    url = by_hand(make_database, server)
     path = tmp_path / "keys.json"
     make_keys(path)
     ring = Keyring.load(path)
