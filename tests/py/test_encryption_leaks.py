@@ -220,11 +220,12 @@ def server_in_container(settings: dict[str, str]) -> Iterator[Server]:
         def inside(*argv: str) -> bytes:
             return run("docker", "exec", container.name, *argv)
 
+        data = one(container.url, "SHOW data_directory")
         yield Server(
             conninfo.make_conninfo(container.url, dbname="leaks"),
             "",
             lambda since: inside("sh", "-c", f'cat "$PGDATA"/log/* | tail -c +{since + 1}'),
-            lambda folder: inside("sh", "-c", f"find \"$PGDATA/{folder}\" -type f -exec cat '{{}}' +"),
+            lambda folder: inside("sh", "-c", f"find {data}/{folder} -type f -exec cat '{{}}' + || true"),
             lambda kind: inside("pg_dump", "-U", "postgres", f"--format={kind}", "--compress=0", "-d", "leaks"),
         )
 

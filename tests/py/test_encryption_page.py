@@ -229,7 +229,9 @@ def test_old_format_is_converted_as_the_page_says(
 ) -> None:
     """A database built by hand, with old values: by the page's commands and baseline it is ours, and all opens."""
     url = build(make_database, server, "postgres")
-    count = one(url, "SELECT count(*) FROM user_server_configs WHERE encrypted_config IS NOT NULL")
+    old = "UPDATE user_server_configs SET encrypted_config = encrypt_sensitive_data('a secret', '0123456789abcdef')"
+    ask(url, old)
+    count = one(url, "SELECT count(*) FROM user_server_configs")
     assert count
     old_key = tmp_path / "OLD_KEY_FILE"
     old_key.write_text("0123456789abcdef\n")
@@ -245,7 +247,7 @@ def test_old_format_is_converted_as_the_page_says(
     portaldb(*migrate, database=url, check=True)
     ring = Keyring.load()
     found = ask(url, "SELECT user_id, server_id, encrypted_config FROM user_server_configs")
-    assert [decrypt(value, ring, context=config_context(*ids)) for *ids, value in found] == ['{"token": "t"}'] * count
+    assert [decrypt(value, ring, context=config_context(*ids)) for *ids, value in found] == ["a secret"] * count
     assert one(url, "SELECT convalidated FROM pg_constraint WHERE conname = 'valid_encrypted_config'")
 
 
