@@ -148,11 +148,13 @@ INSERT INTO expected VALUES
     'true', NULL
 ),
 (
-    'user_server_configs', 'user_server_configs_maintenance_read', 'permissive', 'r', 'portal_maintenance',
+    'user_server_configs', 'user_server_configs_maintenance_read', 'permissive', 'r',
+    'portal_maintenance',
     'true', NULL
 ),
 (
-    'user_server_configs', 'user_server_configs_maintenance_update', 'permissive', 'w', 'portal_maintenance',
+    'user_server_configs', 'user_server_configs_maintenance_update', 'permissive', 'w',
+    'portal_maintenance',
     'true', NULL
 ),
 (

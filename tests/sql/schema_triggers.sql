@@ -1,4 +1,4 @@
--- The three triggers of the spec are there, enabled, and keep updated_at true; so is the one of encrypted_config.
+-- The spec's three triggers are there, enabled, and keep updated_at true; so is encrypted_config's.
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
