@@ -14,7 +14,9 @@ SELECT md5('server ' || n)::uuid, 'server ' || n, 'x', 'predefined' FROM generat
 INSERT INTO public.user_server_configs (user_id, server_id, enabled, container_state, encrypted_config)
 SELECT
     md5('user ' || u)::uuid, md5('server ' || (u * 7 + k * 10) %% 100 + 1)::uuid, k %% 2 = 0,
-    CASE WHEN k %% 3 = 0 THEN 'running' END, repeat('x', 200)
+    CASE WHEN k %% 3 = 0 THEN 'running' END,
+    -- One value for all, made once.
+    (SELECT public.encrypt_sensitive_data('a secret', 'a key of the benchmark'))
 FROM generate_series(1, 10) AS k, generate_series(1, %(users)s::int) AS u;
 INSERT INTO public.audit_logs (user_id, action, resource_type, timestamp)
 SELECT md5('user ' || u)::uuid, 'login', 'session', date_trunc('month', CURRENT_TIMESTAMP) + k * interval '1 hour'
