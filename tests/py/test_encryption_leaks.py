@@ -224,7 +224,7 @@ def server_in_container(settings: dict[str, str]) -> Iterator[Server]:
         yield Server(
             conninfo.make_conninfo(container.url, dbname="leaks"),
             "",
-            lambda since: inside("sh", "-c", f'cat "$PGDATA"/log/* | tail -c +{since + 1}'),
+            lambda since: inside("sh", "-c", f"cat {data}/log/* | tail -c +{since + 1}"),
             lambda folder: inside("sh", "-c", f"find {data}/{folder} -type f -exec cat '{{}}' + || true"),
             lambda kind: inside("pg_dump", "-U", "postgres", f"--format={kind}", "--compress=0", "-d", "leaks"),
         )
