@@ -40,6 +40,8 @@ _RETRIED = (
 _REFUSALS = ("22", "23", "44", "P0")
 """Classes of errors with which a trigger or a constraint refuses one row; others are of the whole server."""
 
+_PART = 100
+"""Rows that are sent at once."""
 _RETRY_FOR = 60.0
 _LOCK_PATIENCE = 3.0
 """Seconds in which a server notices that the rotation before this one was killed."""
@@ -249,23 +251,21 @@ class _Run:
     def _batch(self, last: UUID | None, ids: list[UUID] | None) -> list[Row]:
         """Do one transaction; return the rows that it chose."""
         settled: dict[UUID, str] = {}
-        new: list[tuple[Row, str, str]] = []
         with self.connection.transaction():
             self._prepare()
             rows = self._choose(last, ids)
-            for row in rows:
-                if row.id in self.settled:
-                    continue
-                renewed = self._renew(row)
-                if isinstance(renewed, str):
-                    settled[row.id] = renewed
-                else:
-                    new.append((row, *renewed))
-            written = {row.id for row, _, _ in new} if self.options.dry_run else self._write(new, settled)
+            new = self._renewed((row for row in rows if row.id not in self.settled), settled)
+            if self.options.dry_run:
+                moved = [each.kid for each in new]
+                changed = 0
+            else:
+                written, tried = self._write(new, settled)
+                moved = [each.kid for each in tried if each.row.id in written]
+                changed = sum(each.row.id not in written and each.row.id not in settled for each in tried)
         # Only now is it committed.
         self.settled |= settled
-        self.moved.update(kid for row, _, kid in new if row.id in written)
-        self.changed += len(new) - len(written) - sum(row.id in settled for row, _, _ in new)
+        self.moved.update(moved)
+        self.changed += changed
         return rows
 
     def _choose(self, last: UUID | None, ids: list[UUID] | None) -> list[Row]:
@@ -274,13 +274,15 @@ class _Run:
         values = {"last": last, "ids": ids, "size": self.options.batch, **self.where}
         return [Row(**found) for found in self.connection.execute(chosen, values)]
 
-    def _renew(self, row: Row) -> tuple[str, str] | str:
-        """Return a row's new value and its old kid; or why there is none, where '' says that it is right as it is."""
-        opened = self._open_usual(row) or self._open(row)
-        if isinstance(opened, str):
-            return opened
-        bound = opened.bound or self.options.bind
-        return encrypt(opened.text, self.keyring, context=row.context if bound else None), opened.kid
+    def _renewed(self, rows: Iterable[Row], settled: dict[UUID, str]) -> "Iterator[_New]":
+        """Encrypt rows one after the other, settling those for which there is no new value."""
+        for row in rows:
+            opened = self._open_usual(row) or self._open(row)
+            if isinstance(opened, str):
+                settled[row.id] = opened
+                continue
+            bound = opened.bound or self.options.bind
+            yield _New(row, encrypt(opened.text, self.keyring, context=row.context if bound else None), opened.kid)
 
     def _open_usual(self, row: Row) -> "_Opened | None":
         """Open a value whose header is as we write it: known by its beginning, it is parsed once and not twice."""
@@ -307,34 +309,43 @@ class _Run:
         except (DecryptError, ValueError):
             return str(Fault.UNREADABLE)
 
-    def _write(self, new: list[tuple[Row, str, str]], settled: dict[UUID, str]) -> set[UUID]:
-        """Write a batch; where the database refuses it, row by row, settling those that it refuses."""
-        if not new:
-            return set()
+    def _write(self, new: "Iterator[_New]", settled: dict[UUID, str]) -> "tuple[set[UUID], list[_New]]":
+        """Write a batch; where the database refuses it, row by row, settling those that it refuses.
+
+        Returns the ids that were written, and what was tried.
+        """
+        tried: list[_New] = []
+        answers = []
         try:
-            return self._update(new)
+            # The server writes one part while the next is encrypted here.
+            with self.connection.transaction(), self.connection.pipeline():
+                while part := list(islice(new, _PART)):
+                    tried += part
+                    answers.append(self._send(part))
+            return {row["id"] for answer in answers for row in answer}, tried
         except psycopg.Error as error:
             if not _refuses_row(error):
                 raise
+        tried += new
         written: set[UUID] = set()
-        for each in new:
+        for each in tried:
             try:
-                written |= self._update([each])
+                with self.connection.transaction():
+                    written |= {row["id"] for row in self._send([each])}
             except psycopg.Error as error:
                 if not _refuses_row(error):
                     raise
                 name = f" {error.diag.constraint_name}" if error.diag.constraint_name else ""
-                settled[each[0].id] = f"{Fault.REFUSED} ({error.sqlstate}{name})"
-        return written
+                settled[each.row.id] = f"{Fault.REFUSED} ({error.sqlstate}{name})"
+        return written, tried
 
-    def _update(self, new: list[tuple[Row, str, str]]) -> set[UUID]:
+    def _send(self, new: "list[_New]") -> psycopg.Cursor[dict[str, Any]]:
         values = {
-            "ids": [row.id for row, _, _ in new],
-            "old": [row.encrypted_config for row, _, _ in new],
-            "new": [value for _, value, _ in new],
+            "ids": [each.row.id for each in new],
+            "old": [each.row.encrypted_config for each in new],
+            "new": [each.value for each in new],
         }
-        with self.connection.transaction():
-            return {found["id"] for found in self.connection.execute(query("keys", "write"), values)}
+        return self.connection.execute(query("keys", "write"), values)
 
     def _rest(self, seconds: float) -> None:
         """Wait, but no longer once it is asked to stop."""
@@ -403,6 +414,15 @@ def _usual(key: Key) -> _Usual:
     beginning = base64url.decode(header).partition(b"ctx=")[0]
     # Three bytes are four letters: what begins so goes on as it likes.
     return _Usual(key.kid, base64url.encode(beginning[: len(beginning) // 3 * 3]), f"{header}.")
+
+
+@dataclass(frozen=True)
+class _New:
+    """A row, its new value, and the kid that it had."""
+
+    row: Row
+    value: str
+    kid: str
 
 
 @dataclass(frozen=True)
