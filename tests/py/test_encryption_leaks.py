@@ -224,7 +224,7 @@ def server_in_container(settings: dict[str, str]) -> Iterator[Server]:
         yield Server(
             conninfo.make_conninfo(container.url, dbname="leaks"),
             "",
-            lambda since: inside("sh", "-c", f'cat "$PGDATA"/log/* | tail -c +{since + 1}'),
+            lambda since: inside("sh", "-c", f"cat {data}/log/* | tail -c +{since + 1}"),
             lambda folder: inside("sh", "-c", f"find {data}/{folder} -type f -exec cat '{{}}' + || true"),
             lambda kind: inside("pg_dump", "-U", "postgres", f"--format={kind}", "--compress=0", "-d", "leaks"),
         )
@@ -682,6 +682,16 @@ PLACES = {
 }
 
 
+def as_of(server: Server, line: list[str]) -> list[str]:
+    """Return a line of the page, which is PostgreSQL 15's, as it is on a newer server: see below the tables."""
+    newer = one(server.url, "SELECT current_setting('server_version_num')::int") >= 160000
+    if newer and ("auto_explain" in line[0] or "debug_print" in line[0]):
+        pytest.skip("the page's line is PostgreSQL 15's")
+    at = [*WAYS].index("DECLARE") + 1
+    kept = "pg_stat_statements" in line[0] or "defaults" in line[0]
+    return [*line[:at], "no", *line[at + 1 :]] if newer and kept else line
+
+
 def test_sql_path_leaves_in_each_place_what_the_page_says(server: Server) -> None:
     """Where everything is logged, key and text are found in just the places of the table."""
     server.give(OPEN)
@@ -689,7 +699,7 @@ def test_sql_path_leaves_in_each_place_what_the_page_says(server: Server) -> Non
         canaries = run(server, places)
     gather_files(server, places)
     measured = [[told, *marks(search(places.said[place], canaries), canaries)] for told, place in PLACES.items()]
-    assert measured == table("leaks by place")
+    assert measured == [as_of(server, line) for line in table("leaks by place")]
 
 
 @pytest.mark.parametrize("line", table("leaks by setting"), ids=lambda line: line[0])
@@ -698,7 +708,8 @@ def test_setting_lets_through_what_the_page_says(server: Server, line: list[str]
     server.give(settings_of(line[0]))
     with watched(server) as places:
         canaries = run(server, places)
-    assert [line[0], *marks(search(places.said["log"] + places.said["statistics"], canaries), canaries)] == line
+    found = search(places.said["log"] + places.said["statistics"], canaries)
+    assert [line[0], *marks(found, canaries)] == as_of(server, line)
 
 
 def test_activity_is_closed_by_track_activities(server: Server) -> None:
