@@ -78,6 +78,7 @@ BEGIN
         IF v_header ->> 'alg' IS DISTINCT FROM 'dir'
             OR v_header ?| ARRAY['crit', 'zip']
             OR jsonb_typeof(v_header -> 'kid') <> 'string'
+            OR jsonb_typeof(v_header -> 'cty') <> 'string'
             OR (SELECT count(*) <> count(DISTINCT m.name) FROM json_object_keys(v_text::json) AS m (name))
         THEN
             RETURN;

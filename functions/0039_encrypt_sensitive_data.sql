@@ -52,15 +52,21 @@ END;
 $$;
 
 CREATE FUNCTION public.sensitive_data_thumbprint(key text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN public.base64url_encode(
-    sha256(
-        convert_to(
-            '{"k":"' || public.base64url_encode(public.sensitive_data_key(key)) || '","kty":"oct"}',
-            'UTF8'
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Not a single expression: put into the statement, it would double what planning costs.
+    RETURN public.base64url_encode(
+        sha256(
+            convert_to(
+                '{"k":"' || public.base64url_encode(public.sensitive_data_key(key)) || '","kty":"oct"}',
+                'UTF8'
+            )
         )
-    )
-);
+    );
+END;
+$$;
 
 CREATE FUNCTION public.sensitive_data_protected(kid text, context text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE

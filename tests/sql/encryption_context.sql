@@ -172,6 +172,8 @@ INSERT INTO bad_header (header) VALUES
     || repeat('x', 201) || '"}'
 ),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":["ctx"]}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":1}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":null}'),
 ('["alg","dir"]'), ('"dir"'), ('1'), ('null'), ('{'), (''),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1"} {}'),
 (repeat('[', 100000));

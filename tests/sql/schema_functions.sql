@@ -89,7 +89,7 @@ VALUES
 ),
 (
     'sensitive_data_thumbprint', 'key text', 'text',
-    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_runner'
 ),
 (
     'sensitive_data_protected', 'kid text, context text', 'text',
