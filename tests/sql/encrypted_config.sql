@@ -1,4 +1,4 @@
--- encrypted_config holds encrypted values of its own row alone, and only rotation rewrites everyone's.
+-- encrypted_config holds encrypted values of its own row alone; rotation rewrites everyone's.
 \ir begin.psql
 \ir tenants.psql
 SELECT plan(62);

@@ -1,4 +1,4 @@
--- A value opens with its own key, in its own context and in one spelling; whatever else is refused alike.
+-- A value opens with its key, in its context and in one spelling; all else is refused alike.
 \ir begin.psql
 \ir envelope.psql
 SELECT plan(101);
@@ -11,7 +11,8 @@ SELECT is(
         'user_server_configs', 'encrypted_config',
         '6F9619FF-8B86-D011-B42D-00C04FC964FF', '0b000000-0000-0000-0000-000000000001'
     ),
-    'user_server_configs.encrypted_config.6f9619ff-8b86-d011-b42d-00c04fc964ff.0b000000-0000-0000-0000-000000000001',
+    'user_server_configs.encrypted_config.6f9619ff-8b86-d011-b42d-00c04fc964ff'
+    '.0b000000-0000-0000-0000-000000000001',
     'a context is table, column, user and server, in lowercase'
 );
 CREATE TEMPORARY TABLE bound AS
@@ -67,9 +68,14 @@ FROM (SELECT public.encrypt_sensitive_data('x', :'key') AS value) AS v;
 SELECT throws_ok(
     format('SELECT public.encrypt_sensitive_data(%L, %L, %L)', d.data, :'key', c.context), '22023',
     'the context is missing or malformed',
-    format('nothing (%L) is bound to the context %L', d.data, replace(left(c.context, 10), E'\n', '\n'))
+    format(
+        'nothing (%L) is bound to the context %L',
+        d.data, replace(left(c.context, 10), E'\n', '\n')
+    )
 )
-FROM unnest(ARRAY[NULL, '', 'none', 'a b', 'a/b', 'a"b', 'a;b', 'ä', E'a\n', repeat('x', 201)]) AS c (context)
+FROM unnest(
+    ARRAY[NULL, '', 'none', 'a b', 'a/b', 'a"b', 'a;b', 'ä', E'a\n', repeat('x', 201)]
+) AS c (context)
 CROSS JOIN unnest(ARRAY['x', NULL]) AS d (data);
 SELECT ok(
     public.encrypt_sensitive_data(NULL, :'key', 't.c.1.2') IS NULL
@@ -96,7 +102,9 @@ SELECT is(
 FROM named AS n;
 SELECT is(public.sensitive_data_kid(n.value), n.kid, 'and says it without a key') FROM named AS n;
 SELECT throws_ok(
-    format('SELECT public.decrypt_sensitive_data(%L, %L, %L, %L)', n.value, :'key', 't.c.1.2', k.kid),
+    format(
+        'SELECT public.decrypt_sensitive_data(%L, %L, %L, %L)', n.value, :'key', 't.c.1.2', k.kid
+    ),
     '22000', 'the value cannot be decrypted', format('and not under %L', k.kid)
 )
 FROM named AS n
@@ -104,7 +112,8 @@ CROSS JOIN unnest(ARRAY['k2', '', 'K1', NULL]) AS k (kid)
 WHERE n.kid = 'k1';
 SELECT throws_ok(
     format('SELECT public.encrypt_sensitive_data(%L, %L, %L, %L)', 'x', :'key', 't.c.1.2', k.kid),
-    '22023', 'the key id is missing or malformed', format('the key id %L is refused', replace(left(k.kid, 10), E'\n', '\n'))
+    '22023', 'the key id is missing or malformed',
+    format('the key id %L is refused', replace(left(k.kid, 10), E'\n', '\n'))
 )
 FROM unnest(ARRAY[NULL, '', 'a b', 'a/b', 'a"b', E'a\n', repeat('k', 129)]) AS k (kid);
 
@@ -123,7 +132,8 @@ SELECT is(
 )
 FROM foreign_header AS f;
 SELECT is(
-    public.sensitive_data_kid(tap.envelope(f.header, :'key')), f.kid, format('and its key id is %L', f.kid)
+    public.sensitive_data_kid(tap.envelope(f.header, :'key')), f.kid,
+    format('and its key id is %L', f.kid)
 )
 FROM foreign_header AS f;
 
@@ -157,7 +167,10 @@ INSERT INTO bad_header (header) VALUES
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain;ctx=none;x=y"}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain;ctx=none\n"}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/html;ctx=none"}'),
-('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain;ctx=' || repeat('x', 201) || '"}'),
+(
+    '{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain;ctx='
+    || repeat('x', 201) || '"}'
+),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":["ctx"]}'),
 ('["alg","dir"]'), ('"dir"'), ('1'), ('null'), ('{'), (''),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1"} {}'),
@@ -193,15 +206,19 @@ SELECT
 FROM (
     SELECT tap.envelope('{"alg":"dir","enc":"A256CBC-HS512","kid":"k"}', :'key') AS value
 ) AS e
-CROSS JOIN LATERAL (SELECT string_to_array(e.value, '.') AS parts) AS p
+CROSS JOIN LATERAL (VALUES (string_to_array(e.value, '.'))) AS p (parts)
 CROSS JOIN LATERAL (
     VALUES
     ('as it is', e.value),
     ('a header with padding', tap.headed(e.value, p.parts[1] || '=', :'key')),
     ('a header with a line break', tap.headed(e.value, p.parts[1] || E'\n', :'key')),
     ('a header with a blank', tap.headed(e.value, ' ' || p.parts[1], :'key')),
-    ('an IV with padding', array_to_string(p.parts[1:2] || (p.parts[3] || '==') || p.parts[4:5], '.')),
-    ('a ciphertext with padding', array_to_string(p.parts[1:3] || (p.parts[4] || '==') || p.parts[5], '.')),
+    ('an IV with padding', array_to_string(
+        p.parts[1:2] || (p.parts[3] || '==') || p.parts[4:5], '.'
+    )),
+    ('a ciphertext with padding', array_to_string(
+        p.parts[1:3] || (p.parts[4] || '==') || p.parts[5], '.'
+    )),
     ('a tag with padding', e.value || '='),
     ('a tag with a line break', e.value || E'\n'),
     ('an IV with unused bits', array_to_string(
@@ -227,9 +244,8 @@ SELECT results_eq(
     'SELECT what FROM other_spelling WHERE public.sensitive_data_well_formed(value)',
     ARRAY['as it is'], 'and only as it is, it is well formed'
 );
-CREATE TEMPORARY TABLE plus (n integer, value text);
-INSERT INTO plus
-SELECT n, public.encrypt_sensitive_data('secret', :'key') FROM generate_series(1, 20) AS n;
+CREATE TEMPORARY TABLE plus AS
+SELECT public.encrypt_sensitive_data('secret', :'key') AS value FROM generate_series(1, 20);
 SELECT is_empty(
     $$
     SELECT 1 FROM plus
@@ -239,7 +255,10 @@ SELECT is_empty(
 );
 
 -- Shape, without a key
-SELECT ok(NOT public.sensitive_data_well_formed(v.value), format('%L is not well formed', left(v.value, 20)))
+SELECT ok(
+    NOT public.sensitive_data_well_formed(v.value),
+    format('%L is not well formed', left(v.value, 20))
+)
 FROM (
     VALUES
     (NULL), (''), ('....'), ('secret'), ('{"token": "t"}'),
@@ -332,7 +351,8 @@ SELECT is_empty(
     'nor with a character more anywhere'
 );
 SELECT isnt_empty(
-    $$SELECT 1 FROM sample AS s HAVING bool_and(tap.opened(s.value, '0123456789abcdef', s.context) <> 'refused')$$,
+    $$SELECT 1 FROM sample AS s
+    HAVING bool_and(tap.opened(s.value, '0123456789abcdef', s.context) <> 'refused')$$,
     'and each opens as it is'
 );
 

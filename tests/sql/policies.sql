@@ -148,12 +148,12 @@ INSERT INTO expected VALUES
     'true', NULL
 ),
 (
-    'user_server_configs', 'user_server_configs_maintenance_read', 'permissive', 'r', 'portal_maintenance',
-    'true', NULL
+    'user_server_configs', 'user_server_configs_maintenance_read', 'permissive', 'r',
+    'portal_maintenance', 'true', NULL
 ),
 (
-    'user_server_configs', 'user_server_configs_maintenance_update', 'permissive', 'w', 'portal_maintenance',
-    'true', NULL
+    'user_server_configs', 'user_server_configs_maintenance_update', 'permissive', 'w',
+    'portal_maintenance', 'true', NULL
 ),
 (
     'user_sessions', 'user_sessions_isolation', 'permissive', '*', 'portal_app',

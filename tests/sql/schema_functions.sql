@@ -65,12 +65,15 @@ VALUES
     'mcp_admin', false, 'i', '', 'portal_app portal_runner'
 ),
 (
-    'sensitive_data_context', 'table_name text, column_name text, user_id uuid, server_id uuid', 'text',
+    'sensitive_data_context',
+    'table_name text, column_name text, user_id uuid, server_id uuid', 'text',
     'mcp_admin', false, 'i', '', 'portal_app portal_runner'
 ),
 (
-    'sensitive_data_header', 'encrypted_data text, OUT kid text, OUT enc text, OUT context text', 'record',
-    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app portal_maintenance portal_monitor portal_runner'
+    'sensitive_data_header',
+    'encrypted_data text, OUT kid text, OUT enc text, OUT context text', 'record',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp',
+    'portal_app portal_maintenance portal_monitor portal_runner'
 ),
 (
     'sensitive_data_kid', 'encrypted_data text', 'text',

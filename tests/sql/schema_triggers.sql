@@ -1,4 +1,4 @@
--- The three triggers of the spec are there, enabled, and keep updated_at true; so is the one of encrypted_config.
+-- The spec's three triggers keep updated_at true; they and that of encrypted_config are enabled.
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
