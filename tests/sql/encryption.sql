@@ -199,7 +199,7 @@ BEGIN
 END;
 $$;
 SELECT is(
-    ARRAY(
+    array(
         SELECT DISTINCT f.name[1]
         FROM tap.plan_of(
             format(
@@ -216,7 +216,7 @@ SELECT is(
     'for each row no more is called than what needs the row'
 );
 SELECT is(
-    ARRAY(
+    array(
         SELECT line
         FROM tap.plan_of(
             format('SELECT public.decrypt_sensitive_data(%L, %L)', s.value, repeat('k', 16))
