@@ -19,9 +19,6 @@ BEGIN
         RAISE EXCEPTION 'encrypted_config is not an encrypted value'
             USING
                 ERRCODE = 'check_violation',
-                SCHEMA = TG_TABLE_SCHEMA,
-                TABLE = TG_TABLE_NAME,
-                COLUMN = 'encrypted_config',
                 CONSTRAINT = TG_NAME,
                 HINT = 'encrypt_sensitive_data(data, key, context) makes one, and portaldb.encryption.encrypt().';
     END IF;
@@ -34,9 +31,6 @@ BEGIN
         RAISE EXCEPTION 'encrypted_config is bound to another row'
             USING
                 ERRCODE = 'check_violation',
-                SCHEMA = TG_TABLE_SCHEMA,
-                TABLE = TG_TABLE_NAME,
-                COLUMN = 'encrypted_config',
                 CONSTRAINT = TG_NAME,
                 HINT = 'A value opens in its own row alone: encrypt it for this user and this server.';
     END IF;
