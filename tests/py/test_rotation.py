@@ -680,7 +680,7 @@ class Writers:
                     self.writes["state"] += 1
 
 
-@pytest.mark.parametrize(("rounds", "kills"), [(2, 4), pytest.param(20, 10, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("rounds", "kills"), [(2, 3), pytest.param(20, 10, marks=pytest.mark.soak)])
 def test_rotation_under_sixteen_writers_and_sigkill(
     path: Path, url: str, portaldb: Portaldb, seed: int, rounds: int, kills: int
 ) -> None:
