@@ -62,12 +62,12 @@ VALUES
 ),
 (
     'base64url_length', 'value text', 'integer',
-    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+    'mcp_admin', false, 'i', '', 'portal_app portal_maintenance portal_monitor portal_runner'
 ),
 (
     'sensitive_data_context', 'table_name text, column_name text, user_id uuid, server_id uuid',
     'text',
-    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+    'mcp_admin', false, 'i', '', 'portal_app portal_maintenance portal_runner'
 ),
 (
     'sensitive_data_header', 'encrypted_data text, OUT kid text, OUT enc text, OUT context text',
