@@ -137,12 +137,14 @@ SELECT
         ORDER BY given.place
     ) AS arguments,
     p.prokind::text AS kind,
+    l.lanname = 'sql' AS unfolds,
     p.prosecdef AS definer,
     pg_get_userbyid(p.proowner)::text AS owner,
     p.prosqlbody IS NOT NULL
     OR EXISTS (SELECT FROM unnest(p.proconfig) AS s (setting) WHERE s.setting LIKE 'search_path=%%') AS pinned
 FROM pg_proc AS p
 INNER JOIN pg_namespace AS n ON n.oid = p.pronamespace
+INNER JOIN pg_language AS l ON l.oid = p.prolang
 WHERE
     n.nspname NOT IN ('pg_catalog', 'information_schema')
     AND n.nspname NOT LIKE 'pg\_temp%%'

@@ -314,12 +314,14 @@ class Maker:
             )
             .as_string(None)
         )
+        # Unfolded, a call is refused for a function that the body calls, too: there the catalog tells.
+        tried = function.kind in "fa" and not function.unfolds
         for role in self.access.roles:
             owner = any(each.member_of and set(each.member_of) & set(allowed) for each in [self.access.roles[role]])
             expected = ALLOWED if role in allowed or owner or role == self.access.owner else REFUSED
             yield Cell(
                 role, function.full, "execute", expected,
-                trial=Trial(role, statement) if function.kind in "fa" else None,
+                trial=Trial(role, statement) if tried else None,
                 question=Question(role, function.oid, "EXECUTE", kind="f"),
             )  # fmt: skip
 

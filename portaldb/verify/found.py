@@ -110,6 +110,8 @@ class Function:
     called: str
     arguments: tuple[str, ...]
     kind: str
+    unfolds: bool
+    """Whether the planner may put its body in the place of a call."""
     definer: bool
     owner: str
     pinned: bool

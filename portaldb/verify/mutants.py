@@ -19,6 +19,7 @@ COMMANDS = ("all", "select", "insert", "update", "delete")
 
 ATTRIBUTES = ("SUPERUSER", "BYPASSRLS", "CREATEROLE", "CREATEDB", "REPLICATION")
 
+_UNCALLED = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 _DEFAULTS = {"TABLES": "ALL", "SEQUENCES": "ALL", "FUNCTIONS": "EXECUTE", "SCHEMAS": "ALL"}
 
 
@@ -170,7 +171,8 @@ class _Maker:
         They are those that policies, triggers and one another call, and those that run as their owner for whoever
         has a tenant.
         """
-        bodies = {row["oid"]: row["body"] for row in self.rows.functions}
+        # What a comment or a hint names is not called.
+        bodies = {row["oid"]: _UNCALLED.sub("", row["body"]) for row in self.rows.functions}
         texts = [f"{p.using} {p.check}" for found in self._ours() for p in found.policies]
         tenants = {actor.role for actor in self.access.actors if actor.tenant}
         chosen = {row["oid"] for row in self.rows.functions if row["of_trigger"]}
