@@ -412,6 +412,8 @@ def test_unknown_target_is_refused(make_database: MakeDatabase, tmp_path: Path, 
 # What happens meanwhile ------------------------------------------------------------------------------------------
 
 SLOW = "CREATE TABLE public.t7 ();\nSELECT pg_sleep(60);\n"
+# In this database alone: the statement of a client that another test killed may sleep on.
+SLEEPING = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 def test_ctrl_c_ends_the_statement_at_once(make_database: MakeDatabase, tmp_path: Path, portaldb: Portaldb) -> None:
@@ -419,7 +421,7 @@ def test_ctrl_c_ends_the_statement_at_once(make_database: MakeDatabase, tmp_path
     url = make_database()
     series(tmp_path, twelve(SLOW))
     with command("migrate", "--source", str(tmp_path), database=url) as process:
-        until(lambda: one(url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the statement")
+        until(lambda: one(url, f"SELECT count(*) {SLEEPING}"), "the statement")
         process.send_signal(signal.SIGINT)
         said = paragraph(finish(process), 130)
     assert said.startswith("Interrupted.")
@@ -434,8 +436,8 @@ def test_ended_by_the_dba_is_said(how: str, make_database: MakeDatabase, tmp_pat
     url = make_database()
     series(tmp_path, twelve(SLOW))
     with command("migrate", "--source", str(tmp_path), database=url) as process:
-        until(lambda: one(url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the statement")
-        ask(url, f"SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        until(lambda: one(url, f"SELECT count(*) {SLEEPING}"), "the statement")
+        ask(url, f"SELECT {how}(pid) {SLEEPING}")
         done = finish(process)
     if how == "pg_terminate_backend":
         said = paragraph(done, 3)
@@ -569,7 +571,7 @@ def test_password_is_nowhere_to_be_seen(
 
     series(tmp_path, twelve(SLOW))
     with command("migrate", *source, database=url):
-        until(lambda: one(url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "the statement")
+        until(lambda: one(url, f"SELECT count(*) {SLEEPING}"), "the statement")
         seen = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):  # it ended meanwhile
