@@ -73,8 +73,8 @@ def test_bench_of_encryption_runs(tmp_path: Path) -> None:
 
     path = tmp_path / "page.md"
     path.write_text(f"{page.BEGIN}\n{page.END}\n")
-    argv = ["--values=20", "--calls=5", "--rows=100", "--rotated=20000", "--runs=1", "--seconds=1", "--write", str(path)]
-    done = CliRunner().invoke(main, argv, catch_exceptions=False)
+    few = ["--values=20", "--calls=5", "--rows=100", "--rotated=20000", "--runs=1", "--seconds=1"]
+    done = CliRunner().invoke(main, [*few, "--write", str(path)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     text = path.read_text()
     assert text.count("| encrypt, bound |") == 4
