@@ -63,13 +63,18 @@ def keys_by_kid(keyring: Keyring) -> Mapping[str, Key]:
     return {key.kid: key for key in keyring.keys}
 
 
-def judge(row: Row, keys: Mapping[str, Key]) -> Header | Fault:
-    """Say what a value claims to be, or what is wrong with it, without opening it."""
-    value = row.encrypted_config
+def header_of(row: Row) -> Header | None:
+    """Return what a value claims to be; None for what is no envelope."""
     try:
-        header = inspect(value)
+        return inspect(row.encrypted_config)
     except DecryptError:
-        return Fault.OLD_FORMAT if legacy.looks_old(value) else Fault.NOT_AN_ENVELOPE
+        return None
+
+
+def judge(row: Row, header: Header | None, keys: Mapping[str, Key]) -> Fault | None:
+    """Say what is wrong with a value of this header, without opening it; None for nothing."""
+    if header is None:
+        return Fault.OLD_FORMAT if legacy.looks_old(row.encrypted_config) else Fault.NOT_AN_ENVELOPE
     key = keys.get(header.kid)
     if key is None:
         return Fault.UNKNOWN_KEY
@@ -79,7 +84,7 @@ def judge(row: Row, keys: Mapping[str, Key]) -> Header | Fault:
         return Fault.UNREADABLE
     if header.context is not None and header.context != row.context:
         return Fault.ANOTHER_ROW
-    return header
+    return None
 
 
 def actor(connection: Connection, *, writes: bool = False) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from portaldb.database import Connection, reading
 from portaldb.encryption import config_rows, sources
 from portaldb.encryption.config_rows import Fault, Finding, Row
-from portaldb.encryption.envelope import DecryptError, Header, decrypt, inspect
+from portaldb.encryption.envelope import DecryptError, Header, decrypt
 from portaldb.encryption.keyring import Key, Keyring, State, thumbprint
 from portaldb.errors import RefusedError
 
@@ -68,7 +68,8 @@ def count(connection: Connection) -> Rows:
     found: Rows = Counter()
     with reading(connection, role=config_rows.actor(connection)):
         for row in config_rows.every(connection):
-            found[_kid(row)] += 1
+            header = config_rows.header_of(row)
+            found[header.kid if header else None] += 1
     return found
 
 
@@ -101,29 +102,23 @@ def check(
         with reading(connection, role=config_rows.actor(connection)):
             total = config_rows.count(connection)
             for done, row in enumerate(config_rows.every(connection), 1):
-                rows[_kid(row)] += 1
-                found = config_rows.judge(row, keys)
-                if opens and not isinstance(found, Fault):
-                    found = _opened(row, keyring, found)
-                if isinstance(found, Fault):
-                    findings.append(Finding(row.id, str(found)))
+                header = config_rows.header_of(row)
+                rows[header.kid if header else None] += 1
+                fault = config_rows.judge(row, header, keys)
+                if opens and header and not fault and not _opens(row, keyring, header):
+                    fault = Fault.UNREADABLE
+                if fault:
+                    findings.append(Finding(row.id, str(fault)))
                 watch(done, total)
     return Checked(keyring.keys, _faults(keyring, path), _notes(keyring), rows, tuple(findings), opens)
 
 
-def _kid(row: Row) -> str | None:
-    try:
-        return inspect(row.encrypted_config).kid
-    except DecryptError:
-        return None
-
-
-def _opened(row: Row, keyring: Keyring, header: Header) -> Header | Fault:
+def _opens(row: Row, keyring: Keyring, header: Header) -> bool:
     try:
         decrypt(row.encrypted_config, keyring, context=header.context)
     except DecryptError:
-        return Fault.UNREADABLE
-    return header
+        return False
+    return True
 
 
 def _faults(keyring: Keyring, path: Path | None) -> tuple[str, ...]:

@@ -296,16 +296,17 @@ class _Run:
         return None
 
     def _open(self, row: Row) -> "_Opened | str":
-        found = config_rows.judge(row, self.keys)
+        header = config_rows.header_of(row)
+        fault = config_rows.judge(row, header, self.keys)
         try:
-            if found is Fault.OLD_FORMAT and self.options.legacy_key is not None:
+            if fault is Fault.OLD_FORMAT and self.options.legacy_key is not None:
                 return _Opened(legacy.decrypt(row.encrypted_config, self.options.legacy_key), "", bound=False)
-            if isinstance(found, Fault):
-                return str(found)
-            bound = found.context is not None
-            if found.kid == self.primary.kid and (bound or not self.options.bind):
+            if header is None or fault:
+                return str(fault)
+            bound = header.context is not None
+            if header.kid == self.primary.kid and (bound or not self.options.bind):
                 return ""
-            return _Opened(decrypt(row.encrypted_config, self.keyring, context=found.context), found.kid, bound)
+            return _Opened(decrypt(row.encrypted_config, self.keyring, context=header.context), header.kid, bound)
         except (DecryptError, ValueError):
             return str(Fault.UNREADABLE)
 
