@@ -480,14 +480,21 @@ def explore(machine: type[Isolation], seed: int, histories: int, *phases: Phase)
         raise
 
 
-REACH = """
+REWRITTEN = """
 DO $do$
+DECLARE
+    rule text := {definition};
+    weakened text := regexp_replace(rule, $re${old}$re$, '{new}');
 BEGIN
-    EXECUTE 'CREATE OR REPLACE VIEW public.app_reach WITH (security_barrier = true) AS '
-        || replace(pg_get_viewdef('public.app_reach'::regclass), '{old}', '{new}');
+    ASSERT weakened <> rule, 'nothing was weakened: ' || rule;
+    EXECUTE weakened;
 END
 $do$
 """
+"""PostgreSQL writes a rule back in words that differ by version: that there was something to replace is checked."""
+
+REACH = """'CREATE OR REPLACE VIEW public.app_reach WITH (security_barrier = true) AS '
+        || pg_get_viewdef('public.app_reach'::regclass)"""
 
 WEAKER = {
     "a policy is gone": "DROP POLICY user_configs_isolation ON public.user_server_configs",
@@ -495,12 +502,13 @@ WEAKER = {
     "an UPDATE policy is always true": "ALTER POLICY users_self_update ON public.users USING (true)",
     "a server need not be seen to be configured": "DROP POLICY user_server_configs_visible_server "
     "ON public.user_server_configs",
-    "the deactivated are let in": REACH.format(old="AND u.is_active", new=""),
-    "the narrowing is ignored": REACH.format(old="(app_narrowed_to() IS NULL)", new="true"),
-    "plain members count as administrators": """
-        DO $do$ BEGIN EXECUTE replace(
-            pg_get_functiondef('public.app_narrowed_to()'::regprocedure), 'mine.role = ''admin''', 'true'
-        ); END $do$""",
+    "the deactivated are let in": REWRITTEN.format(definition=REACH, old=r"AND (u\.)?is_active", new=""),
+    "the narrowing is ignored": REWRITTEN.format(definition=REACH, old=r"app_narrowed_to\(\) IS NULL", new="true"),
+    "plain members count as administrators": REWRITTEN.format(
+        definition="pg_get_functiondef('public.app_narrowed_to()'::regprocedure)",
+        old="mine.role = 'admin'",
+        new="true",
+    ),
     "a view is its owner's": "ALTER VIEW public.server_statistics RESET (security_invoker)",
     "the highest id is left out": """
         ALTER POLICY users_admin_read ON public.users USING (
@@ -512,9 +520,7 @@ WEAKER = {
 
 @pytest.mark.parametrize("planted", WEAKER.values(), ids=WEAKER)
 def test_isolation_machine_finds_a_weakening(machine: type[Isolation], planted: str, seed: int) -> None:
-    """The test above can fail: given ten times its steps at most, it finds each planted weakening."""
+    """The test above can fail: given about as many steps, it finds each planted weakening."""
     machine.planted = planted
     with pytest.raises(AssertionError):
-        # Chance decides what is stepped on: five thousand steps have missed one of these once.
-        for batch in range(seed, seed + 10):
-            explore(machine, batch, 100, Phase.generate)
+        explore(machine, seed, 100, Phase.generate)
