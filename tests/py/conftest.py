@@ -10,6 +10,7 @@ import pwd
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,9 @@ from psycopg import conninfo, sql
 
 from portaldb.cluster import Cluster
 from portaldb.programs import find_programs, identity
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and what pytest starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[2]
 Completed = subprocess.CompletedProcess[str]
