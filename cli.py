@@ -637,7 +637,7 @@ def keys_generate(key_file: Path | None, enc: str) -> None:
     click.echo(f"{path}: {key['kid']} is the primary key. Keep a copy where no copy of the database is.")
 
 
-@keys.command("list")
+@keys.command("list", short_help="List the keys, and how many rows each has.")
 @keys_option
 @database_option
 @json_option
@@ -663,7 +663,7 @@ def keys_list(key_file: Path | None, database: str | None, as_json: bool) -> Non
         key_report.keys(keyring.keys, rows)
 
 
-@keys.command("add")
+@keys.command("add", short_help="Add a new key, or the keys of another set.")
 @keys_option
 @enc_option
 @click.option("--from", "other", metavar="FILE|-", help="Take over the keys of another JWK Set; - is standard input.")
@@ -693,7 +693,7 @@ def keys_add(key_file: Path | None, enc: str, other: str | None) -> None:
         click.echo("Nothing to do: every key is there already.")
 
 
-@keys.command("promote")
+@keys.command("promote", short_help="Make a known key the primary, the one that writes.")
 @click.argument("kid")
 @keys_option
 def keys_promote(kid: str, key_file: Path | None) -> None:
@@ -713,7 +713,7 @@ def keys_promote(kid: str, key_file: Path | None) -> None:
     click.echo(f"{chosen.kid} is the primary key. Next: let every service read the set, then portaldb keys rotate")
 
 
-@keys.command("retire")
+@keys.command("retire", short_help="Retire a key that no row has any more.")
 @click.argument("kid")
 @keys_option
 @database_option
@@ -751,7 +751,7 @@ def keys_retire(kid: str, key_file: Path | None, database: str | None, undo: boo
     click.echo(f"{retired} is retired: no row of {db.describe(url)} has it. Next: let every service read the set.")
 
 
-@keys.command("check")
+@keys.command("check", short_help="Check the set, and every value against it.")
 @keys_option
 @database_option
 @click.option("--open", "opens", is_flag=True, help="Open every value, and show none.")
@@ -786,7 +786,7 @@ def keys_check(key_file: Path | None, database: str | None, opens: bool, without
         )
 
 
-@keys.command("rotate")
+@keys.command("rotate", short_help="Re-encrypt every value under the primary key.")
 @keys_option
 @database_option
 @click.option("--dry-run", is_flag=True, help="Open everything, change nothing, and tell what would happen.")
