@@ -803,7 +803,7 @@ def keys_check(key_file: Path | None, database: str | None, opens: bool, without
     help="Convert the schema document's old format too; the file holds its key, and nobody else may read it.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1, 10_000), default=500, show_default=True, metavar="N", help="Rows a transaction."
+    "--batch", type=click.IntRange(1, 10_000), default=100, show_default=True, metavar="N", help="Rows a transaction."
 )
 @click.option(
     "--pause",

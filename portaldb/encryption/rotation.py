@@ -53,7 +53,7 @@ _ROUNDS = 5
 class Options:
     """How to rotate; all times in seconds."""
 
-    batch: int = 500
+    batch: int = 100
     pause: float = 0.0
     """Between batches."""
     bind: bool = False
