@@ -365,7 +365,7 @@ def test_dry_run_tells_a_reader_that_the_rotation_is_refused(
     """Who sees every row and may not write is told so by both; `check --open` is for them."""
     fill(url, 1, Keyring.load(path))
     promote(path)
-    reader = login(url, "pg_read_all_data", "BYPASSRLS")
+    reader = login(url, "portal_monitor", "BYPASSRLS IN ROLE pg_read_all_data")
     keys(portaldb, path, "check", "--open", database=reader, check=True)
     for options in (["--dry-run"], []):
         done = keys(portaldb, path, "rotate", *options, database=reader)
