@@ -728,7 +728,7 @@ def keys_retire(kid: str, key_file: Path | None, database: str | None, undo: boo
     Example:  portaldb keys retire qB3f
     """
     from portaldb import database as db
-    from portaldb.encryption import key_check, key_set
+    from portaldb.encryption import key_check, key_set, rotation
     from portaldb.encryption import key_file as files
     from portaldb.encryption.key_set import Document
     from portaldb.encryption.keyring import State
@@ -739,16 +739,20 @@ def keys_retire(kid: str, key_file: Path | None, database: str | None, undo: boo
         click.echo(f"{key.kid} is known again.")
         return
     url = db.resolve(database)
-    with db.connect(url, name="portaldb keys retire") as connection:
+    with db.connect(url, name="portaldb keys retire") as connection, rotation.alone(connection):
 
-        def retire(document: Document) -> str:
+        def retire(document: Document) -> tuple[str, int]:
             found = key_set.require_retirable(document, kid)
-            key_check.require_no_rows(connection, found.kid)
+            claims = key_check.require_no_rows(connection, key_set.keyring(document), found.kid)
             key_set.set_state(document, found.kid, State.RETIRED)
-            return found.kid
+            return found.kid, claims
 
-        retired = files.change(path, retire)
-    click.echo(f"{retired} is retired: no row of {db.describe(url)} has it. Next: let every service read the set.")
+        retired, claims = files.change(path, retire)
+    click.echo(f"{retired} is retired: it opens no row of {db.describe(url)}. Next: let every service read the set.")
+    if claims:
+        _wrapped(
+            f"Rows that carry its kid without being opened by it: {claims:,}. portaldb keys check lists them.", err=True
+        )
 
 
 @keys.command("check", short_help="Check the set, and every value against it.")
@@ -835,7 +839,8 @@ def keys_rotate(
     from portaldb import database as db
     from portaldb.encryption import Keyring, key_report, legacy, rotation
 
-    keyring, url = Keyring.load(key_file), db.resolve(database)
+    Keyring.load(key_file)  # what is wrong with the keys is told before anything else
+    url = db.resolve(database)
     options = rotation.Options(
         batch=batch,
         pause=pause,
@@ -849,7 +854,12 @@ def keys_rotate(
         key_report.until_interrupted(say) as stopped,
     ):
         found = rotation.rotate(
-            connection, keyring, options, say, watch=lambda each: watch(*key_report.of(each)), stopped=stopped
+            connection,
+            lambda: Keyring.load(key_file),
+            options,
+            say,
+            watch=lambda each: watch(*key_report.of(each)),
+            stopped=stopped,
         )
     if as_json:
         emit_json(found.as_dict())

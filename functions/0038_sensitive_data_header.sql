@@ -2,8 +2,9 @@
 -- depends: 0023_base64url
 --
 -- A value is well formed when each of its five parts is canonical base64url of a length that its
--- algorithm gives, and the header a JSON object with no member twice. Whether it was changed since,
--- only its key tells. The context stands in cty; 'none' is a value that is bound to no row.
+-- algorithm gives, and the header a JSON object of texts, with no member twice and not too long to
+-- be one. Whether it was changed since, only its key tells. The context stands in cty; 'none' is a
+-- value that is bound to no row.
 
 CREATE FUNCTION public.base64url_length(value text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -51,6 +52,7 @@ BEGIN
     -- With dir there is no encrypted key: its place between the dots is empty.
     IF cardinality(v_parts) IS DISTINCT FROM 5
         OR v_parts[2] <> ''
+        OR octet_length(v_parts[1]) > 4096
         OR public.base64url_length(v_parts[1]) IS NULL
     THEN
         RETURN;
@@ -74,11 +76,14 @@ BEGIN
         || '","cty":"text/plain;ctx=' || v_context || '"}'
     THEN
         v_header := v_text::jsonb;
-        -- Of a member that is there twice jsonb keeps the last; another reader keeps the first.
+        -- Of a member that is there twice jsonb keeps the last; another reader keeps the first. What
+        -- is no text, readers take in different ways: a number too long, a list too deep.
         IF v_header ->> 'alg' IS DISTINCT FROM 'dir'
             OR v_header ?| ARRAY['crit', 'zip']
-            OR jsonb_typeof(v_header -> 'kid') <> 'string'
-            OR jsonb_typeof(v_header -> 'cty') <> 'string'
+            OR EXISTS (
+                SELECT FROM jsonb_each(v_header) AS m (name, value)
+                WHERE jsonb_typeof(m.value) <> 'string'
+            )
             OR (SELECT count(*) <> count(DISTINCT m.name) FROM json_object_keys(v_text::json) AS m (name))
         THEN
             RETURN;
@@ -95,7 +100,8 @@ BEGIN
         v_enc = 'A256CBC-HS512' AND v_iv = 16 AND v_tag = 32 AND v_ciphertext > 0 AND v_ciphertext % 16 = 0
         OR v_enc = 'A256GCM' AND v_iv = 12 AND v_tag = 16 AND v_ciphertext >= 0
     )
-    AND (v_kid IS NULL OR v_kid !~ '[^A-Za-z0-9._~-]' AND length(v_kid) BETWEEN 1 AND 128)
+    AND v_kid !~ '[^A-Za-z0-9._~-]'
+    AND length(v_kid) BETWEEN 1 AND 128
     AND v_context !~ '[^A-Za-z0-9_.-]'
     AND length(v_context) BETWEEN 1 AND 200
     THEN

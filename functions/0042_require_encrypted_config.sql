@@ -14,6 +14,13 @@ BEGIN
     IF NEW.encrypted_config IS NULL THEN
         RETURN NEW;
     END IF;
+    IF octet_length(NEW.encrypted_config) > 262144 THEN
+        RAISE EXCEPTION 'encrypted_config is too long'
+            USING
+                ERRCODE = 'check_violation',
+                CONSTRAINT = TG_NAME,
+                HINT = 'It has at most 262144 bytes, which is about 190 kB before it is encrypted.';
+    END IF;
     v_header := public.sensitive_data_header(NEW.encrypted_config);
     IF v_header.kid IS NULL THEN
         RAISE EXCEPTION 'encrypted_config is not an encrypted value'
@@ -43,6 +50,6 @@ CREATE TRIGGER require_encrypted_config
     FOR EACH ROW EXECUTE FUNCTION public.require_encrypted_config();
 
 COMMENT ON FUNCTION public.require_encrypted_config() IS
-'Refuses an encrypted_config that is no well-formed value, or one bound to another row, with 23514.';
+'Refuses an encrypted_config that is no well-formed value, is bound to another row or over 256 kB, with 23514.';
 COMMENT ON TRIGGER require_encrypted_config ON public.user_server_configs IS
 'Plain text, the old format and other rows'' values stay out of encrypted_config.';

@@ -29,6 +29,7 @@ class Fault(StrEnum):
     REFUSED = "refused by the database"
     LOCKED = "locked by another session all the time"
     RENEWED = "written under another key meanwhile"
+    SHARED = "bound to nothing, and in another row too"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _lacks(row: Mapping[str, Any], *, writes: bool) -> str:
 def every(connection: Connection) -> Iterator[Row]:
     """Read every value, as they are at one moment; inside `database.reading`."""
     with connection.cursor("portaldb_keys") as cursor:
-        cursor.itersize = 2000
+        cursor.itersize = 200
         for found in cursor.execute(query("keys", "every")):
             yield Row(**found)
 

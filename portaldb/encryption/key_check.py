@@ -74,13 +74,25 @@ def count(connection: Connection) -> Rows:
     return found
 
 
-def require_no_rows(connection: Connection, kid: str) -> None:
-    """Raise RefusedError where values carry that kid: retired, its key would not open them any more."""
-    if rows := count(connection)[kid]:
+def require_no_rows(connection: Connection, keyring: Keyring, kid: str) -> int:
+    """Raise RefusedError where that key opens values: retired, it would not any more.
+
+    Returns how many carry its kid and are not opened by it: whoever may write a row may claim any, and must not keep
+    a key from being retired.
+    """
+    rows = claims = 0
+    with reading(connection, role=config_rows.actor(connection)):
+        for row in config_rows.every(connection):
+            header = config_rows.header_of(row)
+            if header and header.kid == kid:
+                opens = _opens(row, keyring, header)
+                rows, claims = rows + opens, claims + (not opens)
+    if rows:
         raise RefusedError(
-            f"{rows:,} {'row carries' if rows == 1 else 'rows carry'} the kid {kid}, and nobody could open "
+            f"{rows:,} {'row is' if rows == 1 else 'rows are'} encrypted with the key {kid}, and nobody could open "
             f"{'it' if rows == 1 else 'them'} if it were retired. Nothing was changed. First: portaldb keys rotate"
         )
+    return claims
 
 
 def check(

@@ -77,7 +77,7 @@ def rotated(found: Rotation, where: str) -> None:
     if found.dry_run:
         out.print("Nothing was changed. Next: the same command without --dry-run")
     elif found.finished and not found.failed:
-        left = [kid for kid in found.moved if kid]
+        left = [kid for kid in found.moved if kid and kid != found.primary]
         out.print("Every value is under the primary key. When every service has the new set, the old key can go:")
         for kid in left:
             out.print(f"  portaldb keys retire {kid}")

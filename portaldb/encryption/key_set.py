@@ -55,9 +55,9 @@ def take_over(document: Document, others: Document) -> list[Key]:
 
     Raises RefusedError where a kid is there with other material, or the material under another kid.
     """
-    there = _keyring(document).keys
+    there = keyring(document).keys
     new = []
-    for key, entry in zip(_keyring(others).keys, others["keys"], strict=True):
+    for key, entry in zip(keyring(others).keys, others["keys"], strict=True):
         same_name = [each for each in there if each.kid == key.kid]
         same_material = [each for each in there if each.material == key.material]
         if same_name and same_name == same_material:
@@ -75,14 +75,14 @@ def promote(document: Document, typed: str) -> Key:
 
     Raises RefusedError for a retired key.
     """
-    keyring = _keyring(document)
-    chosen = find(keyring, typed)
+    found = keyring(document)
+    chosen = find(found, typed)
     if chosen.state is State.RETIRED:
         raise RefusedError(
             f"{chosen.kid} is retired: services do not open with it any more. Nothing was changed. "
             f"First make it known to all: portaldb keys retire --undo {chosen.kid}"
         )
-    for key, entry in zip(keyring.keys, document["keys"], strict=True):
+    for key, entry in zip(found.keys, document["keys"], strict=True):
         if key.kid == chosen.kid:
             entry["state"] = str(State.PRIMARY)
         elif key.state is State.PRIMARY:
@@ -92,7 +92,7 @@ def promote(document: Document, typed: str) -> Key:
 
 def require_retirable(document: Document, typed: str) -> Key:
     """Return the known or retired key of that name. Raises RefusedError for the primary."""
-    key = find(_keyring(document), typed)
+    key = find(keyring(document), typed)
     if key.state is State.PRIMARY:
         raise RefusedError(
             f"{key.kid} is the primary key, the one that writes. Nothing was changed. "
@@ -103,7 +103,7 @@ def require_retirable(document: Document, typed: str) -> Key:
 
 def restore(document: Document, typed: str) -> Key:
     """Make a retired key known again. Raises RefusedError where it is not retired."""
-    key = find(_keyring(document), typed)
+    key = find(keyring(document), typed)
     if key.state is not State.RETIRED:
         raise RefusedError(f"{key.kid} is not retired but {key.state}. Nothing was changed.")
     set_state(document, key.kid, State.KNOWN)
@@ -112,7 +112,7 @@ def restore(document: Document, typed: str) -> Key:
 
 def set_state(document: Document, kid: str, state: State) -> None:
     """Give the key of just this kid another state."""
-    for key, entry in zip(_keyring(document).keys, document["keys"], strict=True):
+    for key, entry in zip(keyring(document).keys, document["keys"], strict=True):
         if key.kid == kid:
             entry["state"] = str(state)
 
@@ -122,5 +122,6 @@ def render(document: Document) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _keyring(document: Document) -> Keyring:
+def keyring(document: Document) -> Keyring:
+    """Return the keys of a JWK Set. Raises KeyringError."""
     return Keyring.from_json(render(document))

@@ -9,7 +9,7 @@ process.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -38,10 +38,14 @@ _RETRIED = (
     psycopg.errors.SerializationFailure,
 )
 _REFUSALS = ("22", "23", "44", "P0")
-"""Classes of errors with which a trigger or a constraint refuses one row; others are of the whole server."""
+"""Classes of errors with which a trigger or a constraint refuses one row."""
+_WHOLE = ("08", "25", "40", "53", "57", "58", "F0", "XX")
+"""Classes of errors that are of the whole server or session; any other may be of one row, if others get past."""
 
 _PART = 100
 """Rows that are sent at once."""
+_PART_LETTERS = 8_000_000
+"""Letters of old and new values that are sent at once: a message of the protocol ends at 1 GB."""
 _RETRY_FOR = 60.0
 _LOCK_PATIENCE = 3.0
 """Seconds in which a server notices that the rotation before this one was killed."""
@@ -114,7 +118,7 @@ class Rotation:
 
 def rotate(
     connection: Connection,
-    keyring: Keyring,
+    load: Callable[[], Keyring],
     options: Options,
     say: Say,
     *,
@@ -123,28 +127,36 @@ def rotate(
 ) -> Rotation:
     """Re-encrypt every value that is not under the primary key, and return what was done and what failed.
 
-    `watch` is told after each batch, `stopped` is asked before it. The connection is in autocommit. Raises
+    `load` reads the keys, once no other rotation is at work and no key is being retired. `watch` is told after each
+    batch, `stopped` is asked before it. The connection is in autocommit. Raises
     KeyringError without a primary key; RefusedError where another rotation is at work or a pooler stands in between;
     RightsError; LockTimeoutError where the table stays locked. What was committed before stays, and is right.
     """
     # A dry run too: what it tells would not come about for a login that may not write.
     role = config_rows.actor(connection, writes=True)
-    run = _Run(connection, keyring, options, say, role, watch, stopped)
-    if options.dry_run:
+    with nullcontext() if options.dry_run else alone(connection):
+        run = _Run(connection, load(), options, say, role, watch, stopped)
         run.everything()
-        return run.outcome()
+    return run.outcome()
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Keep other rotations away, which would write under a key while it is retired.
+
+    Raises RefusedError where one is at work, or a pooler stands in between.
+    """
     # Behind a transaction pooler the lock would be another client's.
     db.require_direct(
         connection, conninfo.make_conninfo(connection.info.dsn, password=connection.info.password or None)
     )
     _lock(connection)
     try:
-        run.everything()
+        yield
     finally:
         # Where the connection is gone, so is the lock.
         with suppress(psycopg.Error):
             connection.execute(query("engine", "unlock"), {"key": LOCK_KEY})
-    return run.outcome()
 
 
 def _lock(connection: Connection) -> None:
@@ -155,8 +167,8 @@ def _lock(connection: Connection) -> None:
                 holders = connection.execute(query("engine", "lock_holder"), {"key": LOCK_KEY}).fetchall()
                 who = f" (process {holders[0]['pid']} of {holders[0]['username']})" if holders else ""
                 raise RefusedError(
-                    f"Another rotation is at work on this database{who}. Nothing was changed. It re-encrypts "
-                    "everything alone; run this again when it is done, if its key was not the one you mean."
+                    f"Another rotation, or another 'keys retire', is at work on this database{who}. Nothing was "
+                    "changed. It works alone; run this again when it is done."
                 )
             time.sleep(0.1)
 
@@ -180,6 +192,8 @@ class _Run:
     moved: Counter[str] = field(default_factory=Counter)
     settled: dict[UUID, str] = field(default_factory=dict)
     """Rows that are not looked at again: the reason why they failed; '' is right as it is."""
+    shared: frozenset[UUID] = frozenset()
+    """Rows with an unbound value that another row has too: to bind it would make one row's secret the other's."""
 
     def __post_init__(self) -> None:
         self.primary: Key = self.keyring.primary
@@ -193,6 +207,8 @@ class _Run:
     def everything(self) -> None:
         """Go over the table, and come back for what was locked or written under another key behind."""
         self.total = self._patiently(self._count)
+        if self.options.bind:
+            self.shared = frozenset(self._patiently(self._look_for_shared))
         self._tell()
         self._walk(None)
         if self.options.dry_run:
@@ -282,6 +298,9 @@ class _Run:
             if isinstance(opened, str):
                 settled[row.id] = opened
                 continue
+            if self.options.bind and not opened.bound and row.id in self.shared:
+                settled[row.id] = Fault.SHARED
+                continue
             bound = opened.bound or self.options.bind
             yield _New(row, encrypt(opened.text, self.keyring, context=row.context if bound else None), opened.kid)
 
@@ -321,7 +340,7 @@ class _Run:
         try:
             # The server writes one part while the next is encrypted here.
             with self.connection.transaction(), self.connection.pipeline():
-                while part := list(islice(new, _PART)):
+                for part in _parts(new):
                     tried += part
                     answers.append(self._send(part))
             return {row["id"] for answer in answers for row in answer}, tried
@@ -330,6 +349,7 @@ class _Run:
                 raise
         tried += new
         written: set[UUID] = set()
+        refused: list[psycopg.Error] = []
         for each in tried:
             try:
                 with self.connection.transaction():
@@ -337,8 +357,13 @@ class _Run:
             except psycopg.Error as error:
                 if not _refuses_row(error):
                     raise
+                refused.append(error)
                 name = f" {error.diag.constraint_name}" if error.diag.constraint_name else ""
                 settled[each.row.id] = f"{Fault.REFUSED} ({error.sqlstate}{name})"
+        # What no row gets past is said once, and not of every row; but that one row was bad is in the data.
+        others = [each for each in refused if (each.sqlstate or "")[:2] not in _REFUSALS]
+        if others and not written and not self.moved:
+            raise others[0]
         return written, tried
 
     def _send(self, new: "list[_New]") -> psycopg.Cursor[dict[str, Any]]:
@@ -363,6 +388,11 @@ class _Run:
         with self.connection.transaction():
             self._prepare()
             return int(_asked(self.connection, "keys", "count_stale", **self.where)["rows"])
+
+    def _look_for_shared(self) -> list[UUID]:
+        with self.connection.transaction():
+            self._prepare()
+            return [each["id"] for each in self.connection.execute(query("keys", "shared"))]
 
     def _stale(self, ids: list[UUID] | None) -> set[UUID]:
         def look() -> set[UUID]:
@@ -437,13 +467,28 @@ class _Opened:
 
 
 def _refuses_row(error: psycopg.Error) -> bool:
-    return not isinstance(error, _RETRIED) and not is_lost(error) and (error.sqlstate or "")[:2] in _REFUSALS
+    state = error.sqlstate or ""
+    return not isinstance(error, _RETRIED) and not is_lost(error) and bool(state) and state[:2] not in _WHOLE
 
 
 def _asked(connection: Connection, stem: str, name: str, **values: object) -> dict[str, Any]:
     row = connection.execute(query(stem, name), values).fetchone()
     assert row is not None  # noqa: S101 - these queries have one row always
     return row
+
+
+def _parts(each: "Iterable[_New]") -> "Iterator[list[_New]]":
+    """Cut a batch into what is sent at once, by rows and by letters."""
+    part: list[_New] = []
+    letters = 0
+    for new in each:
+        part.append(new)
+        letters += len(new.row.encrypted_config) + len(new.value)
+        if len(part) == _PART or letters > _PART_LETTERS:
+            yield part
+            part, letters = [], 0
+    if part:
+        yield part
 
 
 def _chunks(each: Iterable[UUID], size: int) -> Iterator[list[UUID]]:

@@ -108,6 +108,18 @@ SELECT count(*) AS rows
 FROM public.user_server_configs AS c
 WHERE NOT starts_with(c.encrypted_config, %(current)s) OR starts_with(c.encrypted_config, %(unbound)s)
 
+-- name: shared
+-- By a digest, so that the sort holds no values.
+SELECT d.id
+FROM (
+    SELECT
+        c.id,
+        count(*) OVER (PARTITION BY sha256(convert_to(c.encrypted_config, 'UTF8'))) AS rows
+    FROM public.user_server_configs AS c
+    WHERE c.encrypted_config LIKE 'eyJ%'
+) AS d
+WHERE d.rows > 1
+
 -- name: write
 UPDATE public.user_server_configs AS c
 SET encrypted_config = n.new

@@ -89,7 +89,15 @@ def spoiled(sealer: Sealer) -> dict[str, str | bytes]:
             f'{text[:-1]},"\\u00{ord(name[0]):02x}{name[1:]}":{json.dumps(value)}}}'
         )
     headers |= {
-        "another member twice": text[:-1] + ',"x":1,"x":1}',
+        "another member twice": text[:-1] + ',"x":"1","x":"1"}',
+        **{
+            f"a member {member}": f'{text[:-1]},"x":{member}}}'
+            for member in ("1", "1e400", "null", "true", "[]", '{"a":1,"a":2}')
+        },
+        "half a surrogate pair": text[:-1] + r',"x":"\ud800"}',
+        "half a surrogate pair as a name": text[:-1] + r',"\udc00":"x"}',
+        "a NUL": text[:-1] + r',"x":"\u0000"}',
+        "too long": f'{text[:-1]},"x":"{"x" * 3072}"}}',
         "a BOM": b"\xef\xbb\xbf" + text.encode(),
         "UTF-16": text.encode("utf-16"),
         "not UTF-8": text.encode()[:-1] + b',"x":"\xff"}',

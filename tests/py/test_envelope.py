@@ -580,6 +580,10 @@ def expected(header: list[tuple[str, object]], sealer: Sealer) -> Header | None:
     said = dict(header)
     if sorted(name for name, _ in header) != sorted(said):
         return None
+    if not all(isinstance(value, str) for value in said.values()):
+        return None
+    if any(each == "\0" or "\ud800" <= each <= "\udfff" for each in "".join(map(str, [*said, *said.values()]))):
+        return None
     if said.get("alg") != "dir" or said.get("enc") != str(sealer.enc) or said.keys() & {"crit", "zip"}:
         return None
     kid, cty = said.get("kid"), said.get("cty", "text/plain")

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from configs import fill, keys, make_keys, material, states, tells_nothing
 from conftest import ROOT, Login, MakeDatabase, Pooler, Portaldb, clean_environment
-from support import one, paragraph
+from support import ask, one, paragraph
 
 from portaldb.encryption import Keyring, encrypt, key_file
 from portaldb.encryption.keyring import Enc, KeyringError, State, thumbprint
@@ -197,11 +197,27 @@ def test_retire_refuses_a_key_that_rows_have(path: Path, portaldb: Portaldb, mak
     url = make_database(migrate=True)
     fill(url, 3, Keyring.load(path))
     keys(portaldb, path, "promote", new, check=True)
-    assert f"3 rows carry the kid {old}" in paragraph(keys(portaldb, path, "retire", old, database=url), 4)
+    assert f"3 rows are encrypted with the key {old}" in paragraph(keys(portaldb, path, "retire", old, database=url), 4)
     assert "Could not connect" in paragraph(keys(portaldb, path, "retire", old, database=NOWHERE), 3)
     empty = make_database(init=False)
     assert "no table" in paragraph(keys(portaldb, path, "retire", old, database=empty), 4)
     assert states(path)[old] == "known"
+
+
+def test_a_value_that_only_claims_a_key_does_not_keep_it(
+    path: Path, portaldb: Portaldb, make_database: MakeDatabase
+) -> None:
+    """Anybody who may write a row can put any kid into it: what the key does not open is told, and is no reason."""
+    old, new = make_keys(path, State.PRIMARY, State.KNOWN)
+    url = make_database(migrate=True)
+    fill(url, 1, Keyring.load(path))
+    value = str(one(url, "SELECT encrypted_config FROM public.user_server_configs"))
+    forged = value[: -len(value.rpartition(".")[2])] + "A" * 43
+    ask(url, "UPDATE public.user_server_configs SET encrypted_config = %s", forged)
+    keys(portaldb, path, "promote", new, check=True)
+    done = keys(portaldb, path, "retire", old, database=url, check=True)
+    assert "without being opened by it: 1." in " ".join(done.stderr.split())
+    assert states(path)[old] == "retired"
 
 
 def test_retire_is_refused_to_whom_rows_are_hidden(

@@ -23,6 +23,7 @@ from test_keys import unguarded
 
 from portaldb.encryption import Keyring, config_context, config_rows, decrypt, encrypt, inspect, legacy, rotation
 from portaldb.encryption.keyring import Enc, State
+from portaldb.errors import RightsError
 
 ALL = "SELECT id, user_id, server_id, encrypted_config FROM public.user_server_configs"
 
@@ -57,7 +58,7 @@ def say(line: str, *, passing: bool = False) -> None:
 def rotate(url: str, ring: Keyring, **options: Any) -> rotation.Rotation:  # noqa: ANN401 - of Options
     """Rotate in this process."""
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        return rotation.rotate(connection, ring, rotation.Options(**options), say)
+        return rotation.rotate(connection, lambda: ring, rotation.Options(**options), say)
 
 
 def rows(url: str) -> dict[UUID, config_rows.Row]:
@@ -171,7 +172,9 @@ def test_rotate_opens_each_value_once(path: Path, url: str, monkeypatch: pytest.
     # Asked to stop after two batches, and then run again.
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         asked = iter([False, False])
-        first = rotation.rotate(connection, ring, rotation.Options(batch=5), say, stopped=lambda: next(asked, True))
+        first = rotation.rotate(
+            connection, lambda: ring, rotation.Options(batch=5), say, stopped=lambda: next(asked, True)
+        )
     assert (first.rotated, first.finished) == (10, False)
     assert rotate(url, ring, batch=5).rotated == 13
     assert rotate(url, ring, batch=5).rotated == 0
@@ -303,7 +306,7 @@ def test_a_row_behind_the_rotation_is_come_back_to(path: Path, url: str) -> None
             ask(url, "UPDATE public.user_server_configs SET encrypted_config = %s WHERE id = %s", late, first)
 
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        found = rotation.rotate(connection, ring, rotation.Options(batch=5), say, watch=meanwhile)
+        found = rotation.rotate(connection, lambda: ring, rotation.Options(batch=5), say, watch=meanwhile)
     assert (found.rotated, found.failed) == (21, ())
     assert texts(url, ring)[first] == "late"
     assert not stale(url, ring)
@@ -321,10 +324,79 @@ def test_a_locked_table_is_tried_again(path: Path, url: str) -> None:
         holder.execute("LOCK TABLE public.user_server_configs IN ACCESS EXCLUSIVE MODE")
         release = threading.Timer(3, holder.commit)
         release.start()
-        found = rotation.rotate(connection, Keyring.load(path), rotation.Options(), lambda line, **_: said.append(line))
+        found = rotation.rotate(
+            connection, lambda: Keyring.load(path), rotation.Options(), lambda line, **_: said.append(line)
+        )
         release.join()
     assert any(line.startswith("retrying: canceling statement due to lock timeout") for line in said)
     assert (found.rotated, found.failed) == (3, ())
+
+
+def test_bind_leaves_a_value_that_two_rows_have(path: Path, url: str, portaldb: Portaldb) -> None:
+    """Whoever copied another's unbound value into their row does not get it bound to it, under the primary or not."""
+    ring = Keyring.load(path)
+    mine, theirs = fill(url, [(None, "another's secret"), (None, "x")], ring)
+    alone = fill(url, [(None, "alone")], ring)[0]
+    ask(
+        url,
+        "UPDATE public.user_server_configs SET encrypted_config = (SELECT c.encrypted_config "
+        "FROM public.user_server_configs AS c WHERE c.id = %s) WHERE id = %s",
+        mine,
+        theirs,
+    )
+    before = rows(url)
+    for _ in range(2):
+        done = keys(portaldb, path, "rotate", "--bind", "--json", database=url)
+        assert done.returncode == 1, done.stderr
+        failed = {UUID(each["id"]): each["reason"] for each in json.loads(done.stdout)["failed"]}
+        assert failed == {mine: config_rows.Fault.SHARED, theirs: config_rows.Fault.SHARED}
+        after = rows(url)
+        assert (after[mine], after[theirs]) == (before[mine], before[theirs])
+        assert inspect(after[alone].encrypted_config).context == after[alone].context
+        promote(path)
+
+
+def test_an_odd_error_of_one_row_stops_no_other(path: Path, url: str) -> None:
+    """Whatever a trigger of yours raises, the row is listed, and the others are done; what all meet is said once."""
+    fill(url, 7, Keyring.load(path))
+    promote(path)
+    ring = Keyring.load(path)
+    odd = list(rows(url))[3]
+    execute(
+        url,
+        "CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF OLD.id = TG_ARGV[0]::uuid OR "
+        "TG_ARGV[0] = '00000000-0000-0000-0000-000000000000' THEN RAISE insufficient_privilege; END IF; RETURN NEW; "
+        f"END$$; CREATE TRIGGER odd BEFORE UPDATE ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.odd('{odd}')",  # noqa: E501 - SQL
+    )
+    found = rotate(url, ring)
+    assert found.rotated == 6
+    assert [(each.id, each.reason) for each in found.failed] == [(odd, "refused by the database (42501)")]
+    execute(
+        url,
+        "DROP TRIGGER odd ON public.user_server_configs; "
+        "CREATE TRIGGER odd BEFORE UPDATE ON public.user_server_configs FOR EACH ROW "
+        "EXECUTE FUNCTION public.odd('00000000-0000-0000-0000-000000000000')",
+    )
+    with pytest.raises(RightsError):
+        rotate(url, ring)
+
+
+def test_large_values_are_sent_in_parts(path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By letters as well as by rows: a message of the protocol ends at 1 GB."""
+    fill(url, 9, Keyring.load(path))
+    promote(path)
+    sent: list[int] = []
+    monkeypatch.setattr(rotation, "_PART_LETTERS", 1000)
+    send = rotation._Run._send
+
+    def seen(run: rotation._Run, new: list[rotation._New]) -> psycopg.Cursor[dict[str, Any]]:
+        sent.append(len(new))
+        return send(run, new)
+
+    monkeypatch.setattr(rotation._Run, "_send", seen)
+    assert rotate(url, Keyring.load(path)).rotated == 9
+    assert len(sent) > 1
+    assert sum(sent) == 9
 
 
 # Who may, and one at a time --------------------------------------------------------------------------------------
@@ -395,8 +467,38 @@ def test_one_rotation_at_a_time(path: Path, url: str, portaldb: Portaldb) -> Non
     with psycopg.connect(url, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [rotation.LOCK_KEY])
         said = paragraph(keys(portaldb, path, "rotate", database=url), 4)
-    assert "Another rotation is at work on this database (process" in said
+    assert "is at work on this database (process" in said
     assert rows(url) == before
+
+
+def test_rotate_reads_the_keys_once_it_is_alone(path: Path, url: str) -> None:
+    """A key that is promoted while it waits for another rotation, or for a retirement, is the one it writes with."""
+    fill(url, 2, Keyring.load(path))
+    with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [rotation.LOCK_KEY])
+        with command("keys", "rotate", "--keys", str(path), database=url) as process:
+            until(
+                lambda: one(
+                    url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portaldb keys rotate'"
+                ),
+                "the rotation to wait",
+            )
+            kid = promote(path)
+            holder.execute("SELECT pg_advisory_unlock(%s)", [rotation.LOCK_KEY])
+            assert finish(process).returncode == 0
+    assert {inspect(row.encrypted_config).kid for row in rows(url).values()} == {kid}
+
+
+def test_a_key_is_not_retired_while_a_rotation_is_at_work(path: Path, url: str, portaldb: Portaldb) -> None:
+    """The rotation may be writing under it, with the set as it was."""
+    old = Keyring.load(path).primary.kid
+    promote(path)
+    with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [rotation.LOCK_KEY])
+        said = paragraph(keys(portaldb, path, "retire", old, database=url), 4)
+    assert "is at work on this database (process" in said
+    assert states(path)[old] == "known"
+    keys(portaldb, path, "retire", old, database=url, check=True)
 
 
 def test_rotate_needs_a_primary_key(path: Path, url: str, portaldb: Portaldb) -> None:

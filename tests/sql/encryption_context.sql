@@ -1,7 +1,7 @@
 -- A value opens with its own key, in its own context and in one spelling; all else is refused.
 \ir begin.psql
 \ir envelope.psql
-SELECT plan(101);
+SELECT plan(99);
 
 \set key '0123456789abcdef'
 
@@ -120,13 +120,12 @@ FROM unnest(ARRAY[NULL, '', 'a b', 'a/b', 'a"b', E'a\n', repeat('k', 129)]) AS k
 -- Headers that others write, each under a true tag. They open with the two-argument form.
 CREATE TEMPORARY TABLE foreign_header (header text, kid text);
 INSERT INTO foreign_header (header, kid) VALUES
-('{"alg":"dir","enc":"A256CBC-HS512"}', NULL),
 ('{"enc":"A256CBC-HS512","kid":"k1","alg":"dir"}', 'k1'),
 (' { "alg" : "dir" , "enc" : "A256CBC-HS512" , "kid" : "k1" } ', 'k1'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"\u006b1"}', 'k1'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain"}', 'k1'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","cty":"text/plain;ctx=none"}', 'k1'),
-('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","typ":"JWE","who":{"name":"ü"}}', 'k1');
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","typ":"JWE","who":"ü"}', 'k1');
 SELECT is(
     tap.opened(tap.envelope(f.header, :'key'), :'key'), 'secret', format('%s opens', f.header)
 )
@@ -146,6 +145,7 @@ INSERT INTO bad_header (header) VALUES
 ('{"alg":"DIR","enc":"A256CBC-HS512","kid":"k1"}'),
 ('{"enc":"A256CBC-HS512","kid":"k1"}'),
 ('{"alg":"dir","kid":"k1"}'),
+('{"alg":"dir","enc":"A256CBC-HS512"}'),
 ('{"alg":"dir","enc":"A256GCM","kid":"k1"}'),
 ('{"alg":"dir","enc":"A128CBC-HS256","kid":"k1"}'),
 ('{"alg":"dir","enc":"none","kid":"k1"}'),
@@ -155,7 +155,10 @@ INSERT INTO bad_header (header) VALUES
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","kid":"k1"}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","\u006bid":"k2"}'),
 ('{"alg":"none","alg":"dir","enc":"A256CBC-HS512","kid":"k1"}'),
-('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","x":1,"x":2}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","x":"1","x":"2"}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","x":1}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","x":{"y":"z"}}'),
+('{"alg":"dir","enc":"A256CBC-HS512","kid":"k1","x":"' || repeat('x', 4096) || '"}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":""}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":"a b"}'),
 ('{"alg":"dir","enc":"A256CBC-HS512","kid":1}'),
