@@ -1,9 +1,10 @@
 """What a set of keys is like, by itself and beside the values of a database."""
 
 import os
+import shlex
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,9 @@ def _faults(keyring: Keyring, path: Path | None) -> tuple[str, ...]:
         same = next((other for other in keys[:nth] if other.material == key.material), None)
         if same:
             found.append(f"{same.kid} and {key.kid} are the same key under two names: one of them should go.")
-    if path is not None and (folder := _writable_by_others(path)):
-        found.append(f"Others may write in {folder}, and so put another file in place of the keys.")
+    if path is not None:
+        # Once each: a symlink may lead through a folder again.
+        found += dict.fromkeys(_replaceable(path))
     return tuple(found)
 
 
@@ -155,12 +157,39 @@ def _notes(keyring: Keyring) -> tuple[str, ...]:
     )
 
 
-def _writable_by_others(path: Path) -> Path | None:
-    folder = path.resolve().parent
-    facts = folder.stat()
-    # With the sticky bit, as in /tmp, others may add files and not replace one.
-    open_to_others = facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX
-    return folder if open_to_others else None
+def _replaceable(path: Path) -> Iterator[str]:
+    """Say where on the way to a file others could put another in its place, as sshd looks with StrictModes."""
+    try:
+        for step in _steps(path):
+            facts, typed = step.lstat(), shlex.quote(str(step))
+            if facts.st_uid not in (0, os.geteuid()):
+                yield (
+                    f"{step} belongs to user {facts.st_uid}, who may put another file in place of the keys. "
+                    f"Mend it: chown -h {os.geteuid()} {typed}"
+                )
+            # With the sticky bit, as in /tmp, others may add names and replace none but their own.
+            if stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o022 and not facts.st_mode & stat.S_ISVTX:
+                yield (
+                    f"Others may write in {step} (mode {stat.S_IMODE(facts.st_mode):04o}), and so put another file in "
+                    f"place of the keys. Mend it: chmod go-w {typed}"
+                )
+    except OSError as error:
+        yield f"The way to the key file cannot be looked at: {error.strerror}."
+
+
+def _steps(path: Path) -> Iterator[Path]:
+    """Yield each folder, symlink and file that the name of a file leads through, one after the other."""
+    here, *left = path.absolute().parts
+    step = Path(here)
+    yield step
+    while left:
+        name = left.pop(0)
+        step = step.parent if name == ".." else step / name
+        yield step
+        if step.is_symlink():
+            target = step.readlink()
+            step = Path(target.anchor) if target.is_absolute() else step.parent
+            left = [*target.relative_to(target.anchor).parts, *left]
 
 
 def file_of(path: Path | None) -> Path | None:

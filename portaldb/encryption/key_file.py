@@ -6,7 +6,9 @@ moment has the old set or the new one. The lock is on the file itself, and leave
 
 import fcntl
 import os
+import re
 import shlex
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ T = TypeVar("T")
 _PATIENCE = 30.0
 """Seconds to wait for another change of the same file."""
 _UNFINISHED = ".new"
+_HALF = re.compile("[\ud800-\udfff]")
+"""JSON can escape it, UTF-8 cannot write it."""
 
 
 def place(path: Path | None) -> Path:
@@ -51,13 +55,13 @@ def place(path: Path | None) -> Path:
 def create(path: Path, document: Document) -> None:
     """Make a key file that only its owner may read. Raises KeyringError where something of that name is there."""
     try:
-        unfinished = _write(path, document)
-        try:
-            # Unlike rename it replaces nothing, and follows no symlink; the file is there whole or not at all.
-            os.link(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+        with _flushing(path):
+            unfinished = _write(path, document)
+            try:
+                # Unlike rename it replaces nothing, and follows no symlink; the file is there whole or not at all.
+                os.link(unfinished, path)
+            finally:
+                unfinished.unlink(missing_ok=True)
     except FileExistsError:
         raise KeyringError(
             f"{path} is there already, and keys are never overwritten: what they encrypted would be lost. Nothing was "
@@ -88,7 +92,14 @@ def change(path: Path, work: Callable[[Document], T]) -> T:
             document = base64url.parse_object(before) if Keyring.from_json(before) else {}
             result = work(document)
             if document != base64url.parse_object(before):
-                Keyring.from_json(render(document))  # nothing is written that could not be read again
+                text = render(document)
+                Keyring.from_json(text)  # nothing is written that could not be read again
+                if _HALF.search(text):
+                    raise KeyringError(
+                        f"The key file {path} cannot be changed: somewhere in the set stands half of a surrogate pair "
+                        "(an escape from \\ud800 to \\udfff alone), which is no character. Nothing was changed. Take "
+                        "it out, then run the same command again."
+                    )
                 _replace(target, document, os.fstat(file))
             return result
     except OSError as error:
@@ -126,15 +137,26 @@ def _lock(file: int) -> bool:
 def _replace(target: Path, document: Document, facts: os.stat_result) -> None:
     # Under the lock nobody else writes here: these were left by commands that were killed.
     for each in target.parent.iterdir():
-        if each.name.startswith(f".{target.name}.") and each.name.endswith(_UNFINISHED):
+        if _is_unfinished(each, target):
             each.unlink(missing_ok=True)
-    unfinished = _write(target, document, facts)
+    with _flushing(target):
+        unfinished = _write(target, document, facts)
+        try:
+            unfinished.replace(target)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _is_unfinished(path: Path, target: Path) -> bool:
+    """Whether it is what `_write` makes beside this target, by its name as mkstemp makes it, and our own."""
+    if not re.fullmatch(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(_UNFINISHED)}", path.name):
+        return False
     try:
-        unfinished.replace(target)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _flush_folder(target.parent)
+        facts = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid()
 
 
 def _write(target: Path, document: Document, facts: os.stat_result | None = None) -> Path:
@@ -157,10 +179,19 @@ def _write(target: Path, document: Document, facts: os.stat_result | None = None
     return Path(name)
 
 
-def _flush_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def _flushing(target: Path) -> Iterator[None]:
+    """Flush the folder of a file that is put there; one that cannot be opened for that fails before anything is."""
+    number = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(number)
+        yield
+        try:
+            os.fsync(number)
+        except OSError as error:
+            raise KeyringError(
+                f"The key file {target} was written, but whether the disk has it was not told: {error.strerror}. It is "
+                "there now; keep a copy elsewhere, and look at the disk."
+            ) from None
     finally:
         os.close(number)
 

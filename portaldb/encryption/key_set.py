@@ -46,7 +46,8 @@ def find(keyring: Keyring, typed: str) -> Key:
         raise UsageError(
             f"{len(found)} kids begin with {typed}: {', '.join(key.kid for key in found)}. Type more of it."
         )
-    raise UsageError(f"no key of the set is called {typed}. `portaldb keys list` has their names.")
+    # Without what was typed: it may be a key's material, pasted by mistake.
+    raise UsageError("no key of the set is called so. `portaldb keys list` has the kids of all.")
 
 
 def take_over(document: Document, others: Document) -> list[Key]:

@@ -43,8 +43,18 @@ class Enc(StrEnum):
 BYTES = {Enc.CBC: 64, Enc.GCM: 32}
 
 
+class _Uncopied:
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: that is how keys get into caches and queues."""
+        raise TypeError("a key is not pickled or copied: each process loads the keys itself")
+
+
+class _Material(_Uncopied, bytes):
+    """What `dataclasses.asdict` and `astuple` do not get either, for they copy it."""
+
+
 @dataclass(frozen=True)
-class Key:
+class Key(_Uncopied):
     """One key. Its material is in no repr, and leaves the object only for encryption and for the key file."""
 
     kid: str
@@ -54,9 +64,8 @@ class Key:
     made_at: int | None = None
     """Seconds since 1970; None where the set does not tell."""
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: that is how keys get into caches and queues."""
-        raise TypeError("a key is not pickled or copied: each process loads the keys itself")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "material", _Material(self.material))
 
 
 @dataclass(frozen=True)

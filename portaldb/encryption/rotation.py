@@ -132,7 +132,8 @@ def rotate(
     KeyringError without a primary key; RefusedError where another rotation is at work or a pooler stands in between;
     RightsError; LockTimeoutError where the table stays locked. What was committed before stays, and is right.
     """
-    role = config_rows.actor(connection, writes=not options.dry_run)
+    # A dry run too: what it tells would not come about for a login that may not write.
+    role = config_rows.actor(connection, writes=True)
     with nullcontext() if options.dry_run else alone(connection):
         run = _Run(connection, load(), options, say, role, watch, stopped)
         run.everything()

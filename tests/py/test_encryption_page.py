@@ -6,6 +6,8 @@ import hmac
 import json
 import re
 import secrets
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import libraries
@@ -216,6 +218,41 @@ def test_a_new_key_step_by_step(url: str, key_file: Path, portaldb: Portaldb) ->
     ring = Keyring.load()
     assert [key.state for key in ring.keys] == [State.RETIRED, State.PRIMARY]
     assert decrypt(one(url, "SELECT encrypted_config FROM user_server_configs"), ring, context=context) == "a secret"
+
+
+def test_what_a_leaked_key_wrote_is_found_after_the_rotation(
+    url: str, key_file: Path, tmp_path: Path, portaldb: Portaldb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's lines for psql, saved before and read after, tell the row that the rotation moved."""
+    old = Keyring.load().primary.kid
+    value = encrypt("a secret", Keyring.load(), context=config_context(USER, SERVER))
+    ask(
+        url,
+        "INSERT INTO user_server_configs (user_id, server_id, encrypted_config) VALUES (%s, %s, %s)",
+        USER,
+        SERVER,
+        value,
+    )
+    state = "SELECT id, user_id, updated_at FROM user_server_configs"
+    (before,) = ask(url, state)
+    section = PAGE.partition("\n### A key leaked\n")[2].partition("\n###")[0]
+    save, *read = re.findall(r"^ {7}(\S.+)$", section, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    run_psql(url, save)
+    portaldb("keys", "add", check=True)
+    kid = next(key.kid for key in Keyring.load().keys if key.kid != old)
+    portaldb("keys", "promote", kid, check=True)
+    portaldb("keys", "rotate", database=url, check=True)
+    assert ask(url, state) != [before]
+    for since, found in (before[2], str(before[0])), (before[2] + timedelta(seconds=1), ""):
+        lines = "\n".join(read).replace("'KID'", f"'{old}'").replace("'TIME'", f"'{since}'")
+        assert run_psql(url, lines).partition("|")[0] == found
+
+
+def run_psql(url: str, lines: str) -> str:
+    """Type lines into psql, and return what it prints of rows."""
+    argv = ["psql", "--no-psqlrc", "--quiet", "-At", "-v", "ON_ERROR_STOP=1", "-d", url]
+    return subprocess.run(argv, input=lines, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_every_reason_is_explained() -> None:

@@ -1,6 +1,7 @@
 """Keys: what a JWK Set may say, where it may come from, and that nothing of a key comes out again."""
 
 import copy
+import dataclasses
 import json
 import logging
 import os
@@ -208,6 +209,10 @@ def test_material_is_in_no_text_of_a_key(caplog: pytest.LogCaptureFixture) -> No
             way(ring.primary)
     with pytest.raises(TypeError, match="each process loads the keys itself"):
         pickle.dumps(ring)
+    for ways in (dataclasses.asdict, dataclasses.astuple):
+        for what in (ring, ring.primary, dataclasses.replace(ring.primary, kid="another")):
+            with pytest.raises(TypeError, match="each process loads the keys itself"):
+                ways(what)
 
 
 # From where ----------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """`portaldb keys`: a key file is changed whole or not at all, and nothing that is printed holds a key."""
 
+import errno
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,7 +137,12 @@ def test_a_kid_that_names_no_key_or_two_is_refused(path: Path, portaldb: Portald
     for kid in ("abc", "abcd"):
         document["keys"].append(first | {"kid": kid, "k": make_key(), "state": "known"})
     path.write_text(json.dumps(document))
-    assert "no key of the set is called" in paragraph(keys(portaldb, path, "promote", "zzzz"), 2)
+    for command in (["promote"], ["retire", "--undo"]):
+        said = paragraph(keys(portaldb, path, *command, "zzzz"), 2)
+        assert "no key of the set is called so" in said
+        assert "portaldb keys list" in said
+        # It may be a key's material, pasted by mistake.
+        assert "zzzz" not in said
     assert "no key of the set is called" in paragraph(keys(portaldb, path, "promote", ""), 2)
     assert "2 kids begin with ab: abc, abcd" in paragraph(keys(portaldb, path, "promote", "ab"), 2)
     keys(portaldb, path, "promote", "abc", check=True)
@@ -145,6 +154,18 @@ def make_key() -> str:
     from portaldb.encryption.key_set import new_key
 
     return str(new_key(Enc.CBC, State.KNOWN)["k"])
+
+
+def test_material_in_place_of_a_kid_is_not_repeated(
+    path: Path, portaldb: Portaldb, make_database: MakeDatabase
+) -> None:
+    """What is pasted by mistake, of this set or another, comes out of no command that takes a kid."""
+    make_keys(path)
+    url, other = make_database(migrate=True), make_key()
+    for pasted in (json.loads(path.read_text())["keys"][0]["k"], other):
+        for command in (["promote"], ["retire"], ["retire", "--undo"]):
+            done = keys(portaldb, path, *command, "--", pasted, database=url)
+            paragraph(tells_nothing(done, [other]), 2)
 
 
 def test_add_takes_over_another_set_as_known(path: Path, portaldb: Portaldb) -> None:
@@ -264,6 +285,74 @@ def test_changes_refuse_a_file_that_others_can_read(path: Path, portaldb: Portal
     assert "is not a file" in paragraph(portaldb("keys", "add", "--keys", str(path.parent / "pipe"), timeout=20), 4)
     said = paragraph(portaldb("keys", "add", "--keys", str(path.parent / "none")), 4)
     assert "No such file" in said
+
+
+def test_a_set_that_utf8_cannot_write_is_not_changed(path: Path, portaldb: Portaldb) -> None:
+    """Half of a surrogate pair, which JSON can escape: the file can be read, and a change of it is refused."""
+    make_keys(path)
+    path.write_text('{"note": "\\ud800", ' + path.read_text()[1:])
+    before = path.read_bytes()
+    keys(portaldb, path, "list", database=NOWHERE, check=True)
+    assert "half of a surrogate pair" in paragraph(keys(portaldb, path, "add"), 4)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_change_removes_its_own_unfinished_files_alone(path: Path) -> None:
+    """What is named as mkstemp names it goes, if it is a file of ours; a longer name, a folder, a symlink stay."""
+    make_keys(path)
+    (path.parent / f".{path.name}.abc_0123.new").touch()
+    kept = [f".{path.name}.{middle}.new" for middle in ("backup-2025", "json.abc", "abc_012", "ABC_0123", "abc_01234")]
+    kept += [f".{path.name}.abc_0123.newer", f"x.{path.name}.abc_0123.new", ".keysXjson.abc_0123.new"]
+    for name in kept:
+        (path.parent / name).touch()
+    (path.parent / f".{path.name}.a_folder.new").mkdir()
+    (path.parent / f".{path.name}.symlink0.new").symlink_to(path)
+    kept += [path.name, f".{path.name}.a_folder.new", f".{path.name}.symlink0.new"]
+    if os.geteuid() == 0:
+        kept.append(f".{path.name}.another0.new")
+        (path.parent / kept[-1]).touch()
+        os.chown(path.parent / kept[-1], 4242, 4242)
+    key_file.change(path, lambda document: document.update(note="changed"))
+    assert sorted(each.name for each in path.parent.iterdir()) == sorted(kept)
+
+
+def test_nothing_is_made_where_the_folder_cannot_be_flushed() -> None:
+    """A folder that one may write in and not read: 'Nothing was changed' is true."""
+    us = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if us == 0:
+            os.chown(folder, 4242, 4242)
+            os.seteuid(4242)
+        try:
+            folder.chmod(0o300)
+            with pytest.raises(KeyringError, match=r"Permission denied\. Nothing was changed"):
+                make_keys(folder / "keys.json")
+            folder.chmod(0o700)
+            assert list(folder.iterdir()) == []
+        finally:
+            os.seteuid(us)
+
+
+def test_a_folder_that_is_not_flushed_is_told_with_the_file_in_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk's error after the file is there does not make it 'Nothing was changed'."""
+    flush = os.fsync
+
+    def fail(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(number)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    said = f"{path} was written, but whether the disk has it was not told: Input/output error"
+    with pytest.raises(KeyringError, match=re.escape(said)):
+        make_keys(path)
+    assert len(states(path)) == 1
+    with pytest.raises(KeyringError, match=re.escape(said)):
+        key_file.change(path, lambda document: document.update(note="there"))
+    assert json.loads(path.read_text())["note"] == "there"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_what_is_no_sound_set_is_not_written(path: Path) -> None:
@@ -448,6 +537,50 @@ def test_check_finds_an_unsound_set(path: Path, portaldb: Portaldb) -> None:
     path.parent.chmod(0o700)
     path.chmod(0o640 if os.geteuid() else 0o644)
     assert "chmod 600" in paragraph(portaldb("keys", "check", "--keys", str(path), "--without-database"), 4)
+
+
+def test_check_names_each_folder_where_others_can_replace_the_file(tmp_path: Path, portaldb: Portaldb) -> None:
+    """At any height, for the group too, and on the way of a symlink; of a sticky one only what is not ours."""
+    top, link = tmp_path / "top", tmp_path / "links" / "more" / "link"
+    path = top / "a folder" / "keys.json"
+    for folder in (path.parent, link.parent):
+        folder.mkdir(parents=True)
+    make_keys(path)
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "again").symlink_to("../top/a folder")
+    link.symlink_to("../../second/again/keys.json")
+
+    def faults(given: Path) -> list[str]:
+        done = keys(portaldb, given, "check", "--without-database", "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == (0 if found["sound"] else 1)
+        return [str(each) for each in found["faults"]]
+
+    assert faults(path) == faults(link) == []
+    for folder in (path.parent, top, second, link.parent, link.parent.parent):
+        mine = folder in path.parents
+        for mode in (0o770, 0o702, 0o777):
+            folder.chmod(mode)
+            (fault,) = faults(link)
+            assert f"Others may write in {folder} (mode {mode:04o})" in fault
+            assert fault.endswith(f"Mend it: chmod go-w {shlex.quote(str(folder))}")
+            assert faults(path) == ([fault] if mine else [])
+            assert Keyring.load(link).keys, "reading is not stricter"
+        folder.chmod(0o1777)
+        assert faults(link) == []
+        folder.chmod(0o700)
+    if os.geteuid() == 0:
+        for folder in (path.parent, top, second):
+            os.chown(folder, 4242, 4242)
+            (fault,) = faults(link)
+            assert f"{folder} belongs to user 4242" in fault
+            assert fault.endswith(f"Mend it: chown -h 0 {shlex.quote(str(folder))}")
+            os.chown(folder, 0, 0)
+        link.parent.chmod(0o1777)
+        os.chown(link, 4242, 4242, follow_symlinks=False)
+        (fault,) = faults(link)
+        assert f"{link} belongs to user 4242" in fault
 
 
 def test_reading_commands_work_behind_a_transaction_pooler(

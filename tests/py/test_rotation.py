@@ -182,7 +182,7 @@ def test_rotate_opens_each_value_once(path: Path, url: str, monkeypatch: pytest.
 
 
 def test_dry_run_opens_everything_and_changes_nothing(path: Path, url: str, portaldb: Portaldb) -> None:
-    """It tells what would be re-encrypted and what would fail, takes no row lock, and needs no right to write."""
+    """It tells what would be re-encrypted and what would fail, and takes no row lock."""
     fill(url, 4, Keyring.load(path))
     promote(path)
     ring = Keyring.load(path)
@@ -429,6 +429,20 @@ def test_the_monitor_sees_what_a_rotation_has_still_to_do(path: Path, url: str, 
     monitor = login(url, "portal_monitor")
     found = dict(ask(monitor, "SELECT kid, count FROM public.monitor_encryption_keys"))
     assert found == {old.primary.kid: 2, kid: 1}
+
+
+def test_dry_run_tells_a_reader_that_the_rotation_is_refused(
+    path: Path, url: str, portaldb: Portaldb, login: Login
+) -> None:
+    """Who sees every row and may not write is told so by both; `check --open` is for them."""
+    fill(url, 1, Keyring.load(path))
+    promote(path)
+    reader = login(url, "portal_monitor", "BYPASSRLS IN ROLE pg_read_all_data")
+    keys(portaldb, path, "check", "--open", database=reader, check=True)
+    for options in (["--dry-run"], []):
+        done = keys(portaldb, path, "rotate", *options, database=reader)
+        assert "may not update encrypted_config" in paragraph(done, 8)
+        assert not done.stdout
 
 
 @pytest.mark.parametrize("role", ["portal_app", "portal_runner", "portal_monitor"])
