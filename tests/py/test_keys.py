@@ -586,7 +586,7 @@ def test_check_names_each_folder_where_others_can_replace_the_file(tmp_path: Pat
 def test_reading_commands_work_behind_a_transaction_pooler(
     path: Path, portaldb: Portaldb, make_database: MakeDatabase, pooler: Pooler
 ) -> None:
-    """Each looks in one transaction, and leaves neither a role nor a setting to the next client. Retiring takes a lock."""
+    """Each looks in one transaction, and leaves neither role nor setting to the next client; retiring needs a lock."""
     old, new = make_keys(path, State.PRIMARY, State.KNOWN)
     url = make_database(migrate=True)
     fill(url, 2, Keyring.load(path))
