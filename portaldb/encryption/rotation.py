@@ -208,7 +208,7 @@ class _Run:
         """Go over the table, and come back for what was locked or written under another key behind."""
         self.total = self._patiently(self._count)
         if self.options.bind:
-            self.shared = frozenset(self._patiently(self._look_for_shared))
+            self.shared = frozenset(self._ids("shared"))
         self._tell()
         self._walk(None)
         if self.options.dry_run:
@@ -389,18 +389,14 @@ class _Run:
             self._prepare()
             return int(_asked(self.connection, "keys", "count_stale", **self.where)["rows"])
 
-    def _look_for_shared(self) -> list[UUID]:
-        with self.connection.transaction():
-            self._prepare()
-            return [each["id"] for each in self.connection.execute(query("keys", "shared"))]
-
     def _stale(self, ids: list[UUID] | None) -> set[UUID]:
+        return self._ids("stale", ids=ids, **self.where)
+
+    def _ids(self, name: str, **values: object) -> set[UUID]:
         def look() -> set[UUID]:
             with self.connection.transaction():
                 self._prepare()
-                return {
-                    each["id"] for each in self.connection.execute(query("keys", "stale"), {"ids": ids, **self.where})
-                }
+                return {each["id"] for each in self.connection.execute(query("keys", name), values)}
 
         return self._patiently(look)
 

@@ -116,7 +116,7 @@ FROM (
         c.id,
         count(*) OVER (PARTITION BY sha256(convert_to(c.encrypted_config, 'UTF8'))) AS rows
     FROM public.user_server_configs AS c
-    WHERE c.encrypted_config LIKE 'eyJ%'
+    WHERE starts_with(c.encrypted_config, 'eyJ')
 ) AS d
 WHERE d.rows > 1
 

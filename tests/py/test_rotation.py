@@ -467,7 +467,7 @@ def test_one_rotation_at_a_time(path: Path, url: str, portaldb: Portaldb) -> Non
     with psycopg.connect(url, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [rotation.LOCK_KEY])
         said = paragraph(keys(portaldb, path, "rotate", database=url), 4)
-    assert "is at work on this database (process" in said
+    assert "Another rotation, or another 'keys retire', is at work on this database (process" in said
     assert rows(url) == before
 
 
@@ -496,7 +496,7 @@ def test_a_key_is_not_retired_while_a_rotation_is_at_work(path: Path, url: str, 
     with psycopg.connect(url, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [rotation.LOCK_KEY])
         said = paragraph(keys(portaldb, path, "retire", old, database=url), 4)
-    assert "is at work on this database (process" in said
+    assert "Another rotation, or another 'keys retire', is at work on this database (process" in said
     assert states(path)[old] == "known"
     keys(portaldb, path, "retire", old, database=url, check=True)
 
