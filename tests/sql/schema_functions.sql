@@ -30,6 +30,25 @@ VALUES
     'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'api_version', '', 'text',
+    'mcp_admin', false, 'i', '', 'portal_app portal_monitor portal_runner'
+),
+(
+    'set_app_context',
+    'p_user_id uuid, p_ip_address inet DEFAULT NULL::inet, p_user_agent text DEFAULT NULL::text, '
+    'p_session_id text DEFAULT NULL::text',
+    'void',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_api portal_app'
+),
+(
+    'require_app_user', '', 'uuid',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api portal_app'
+),
+(
+    'require_super_admin', '', 'uuid',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api portal_app'
+),
+(
     'ensure_audit_partitions',
     'p_months_ahead integer DEFAULT 3, p_now timestamp with time zone DEFAULT CURRENT_TIMESTAMP',
     'integer',

@@ -1,0 +1,4 @@
+-- Drops the two questions who acts.
+
+DROP FUNCTION public.require_super_admin();
+DROP FUNCTION public.require_app_user();

@@ -1,0 +1,3 @@
+-- Drops the version.
+
+DROP FUNCTION public.api_version();

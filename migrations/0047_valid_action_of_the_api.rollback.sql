@@ -1,0 +1,16 @@
+-- Takes the schema document's fourteen actions alone; refused while the trail holds another.
+
+ALTER TABLE public.audit_logs DROP CONSTRAINT valid_action;
+-- Not NOT VALID: rows of another action are to be found and refused.
+ALTER TABLE public.audit_logs
+    -- squawk-ignore constraint-missing-not-valid
+    ADD CONSTRAINT valid_action CHECK (
+        action = ANY (
+            ARRAY[
+                'login'::text, 'logout', 'server_enabled', 'server_disabled',
+                'config_updated', 'config_exported', 'config_imported',
+                'bulk_enable', 'bulk_disable', 'user_created', 'user_updated',
+                'role_changed', 'custom_server_added', 'custom_server_removed'
+            ]
+        )
+    );
