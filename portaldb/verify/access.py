@@ -138,8 +138,8 @@ class Access:
     """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
     callers: dict[str, str]
     """The tenant in whose name attacks call a function that lets not everyone in."""
-    fires: dict[str, str]
-    """For a function of a trigger, which cannot be called: the statement that fires it."""
+    fires: dict[str, tuple[str, str]]
+    """For a function of a trigger, which cannot be called: an actor, and the statement of theirs that fires it."""
     lints: dict[str, dict[str, AcceptedLint]]
     """What is accepted of each lint, by its stem and the object that it names."""
     tests: Path | None = None
@@ -302,7 +302,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
         calls={qualified(name): each for name, each in found.get("calls", {}).items()},
         callers={qualified(name): tenant for name, tenant in found.get("callers", {}).items()},
-        fires={qualified(name): each for name, each in found.get("fires", {}).items()},
+        fires={qualified(name): (each["actor"], each["sql"]) for name, each in found.get("fires", {}).items()},
         tests=path.parent / settings["tests"] if "tests" in settings else None,
         trials=tuple(
             Statement(**{**each, "of": qualified(each["of"]), "before": tuple(each.get("before", []))})

@@ -117,6 +117,10 @@ class _Attacks(Maker):
 
     def _callers(self, function: Function) -> Iterator[Actor]:
         """One actor a role that may execute a function: of the services' a tenant, the one of [callers] if any."""
+        if function.full in self.access.fires:
+            who = self.access.fires[function.full][0]
+            yield from (actor for actor in self.access.actors if actor.name == who)
+            return
         named = self.access.callers.get(function.full)
         for role in self.access.functions.get(function.full, []):
             acting = [actor for actor in self.access.actors if actor.role == role]
@@ -182,7 +186,7 @@ class _Attacks(Maker):
         if function:
             fires = self.access.fires.get(function.full)
             parts["run"] = (
-                sql.SQL(self.labels.filled(fires)) if fires  # a statement of the file
+                sql.SQL(self.labels.filled(fires[1])) if fires  # a statement of the file
                 else sql.SQL("PERFORM {}").format(self._call(function, actor.tenant))
             )  # fmt: skip
         if found:

@@ -13,7 +13,11 @@ GRANT ALL ON tap.carol TO portal_app;
 SET LOCAL ROLE portal_app;
 SELECT set_app_context(NULL, '192.0.2.1', 'agent of carol');
 INSERT INTO carol
-SELECT s.outcome, s.user_id, s.role, s.is_new
+SELECT
+    s.outcome,
+    s.user_id,
+    s.role,
+    s.is_new
 FROM public.sign_in('carol', 'carol@example.org', 'Carol', '{"team": "x"}') AS s;
 SELECT results_eq(
     'SELECT outcome, role, is_new FROM carol', $$VALUES ('signed_in', 'standard_user', true)$$,

@@ -51,7 +51,8 @@ SELECT is(
 SELECT tap.open(2);
 RESET ROLE;
 SELECT results_eq(
-    $$SELECT user_id, session_token, refresh_token, host(ip_address), user_agent, is_active, family_id,
+    $$SELECT user_id, session_token, refresh_token, host(ip_address), user_agent,
+    is_active, family_id,
     renewable_until - CURRENT_TIMESTAMP, expires_at - CURRENT_TIMESTAMP,
     last_activity = CURRENT_TIMESTAMP
     FROM public.user_sessions WHERE id = tap.session(1)$$,
