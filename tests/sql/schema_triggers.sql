@@ -1,4 +1,4 @@
--- The spec's three triggers are there, enabled, and keep updated_at true; so is encrypted_config's.
+-- The spec's three triggers are there, enabled, and keep updated_at true; so are two of ours.
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
@@ -32,9 +32,14 @@ SELECT set_eq(
         'CREATE TRIGGER require_encrypted_config BEFORE INSERT OR UPDATE OF encrypted_config '
         'ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.require_encrypted_config()',
         'O'
+    ),
+    (
+        'CREATE TRIGGER restart_requested_now BEFORE UPDATE OF restart_requested_at '
+        'ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.restart_requested_now()',
+        'O'
     )
     $$,
-    'the four triggers are there, and no other'
+    'the five triggers are there, and no other'
 );
 
 -- An update that lies about the time
