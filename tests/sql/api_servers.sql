@@ -1,4 +1,4 @@
--- Switching servers on and off, custom servers, configurations and restarts: done once, audited once.
+-- Servers on and off, custom ones, configurations and restarts: done once, audited once.
 \ir begin.psql
 \ir tenants.psql
 SELECT plan(133);
@@ -59,7 +59,10 @@ $$;
 
 -- Nobody, and a deactivated user
 SET LOCAL ROLE portal_app;
-SELECT is(tap.refusal(c.call), 'PT401 no active user acts in this transaction', c.call || ' needs somebody')
+SELECT is(
+    tap.refusal(c.call), 'PT401 no active user acts in this transaction',
+    c.call || ' needs somebody'
+)
 FROM (
     VALUES
     (format('SELECT enable_server(%L)', :'shared')),
@@ -382,16 +385,15 @@ SELECT alike(tap.news(), 'server_restart_requested config %', 'which is audited'
 SELECT isnt(
     (SELECT u.restart_requested_at FROM user_servers AS u WHERE u.server_id = :'shared'), NULL, 'and shown'
 );
-SELECT set_config('test.of_alpha', c.id::text, true) IS NULL AS is_set
-FROM public.user_server_configs AS c WHERE c.server_id = :'shared' \gset
+SELECT c.id AS of_alpha FROM public.user_server_configs AS c WHERE c.server_id = :'shared' \gset
 SET LOCAL app.current_user_id = :'beta';
 SELECT is(
-    tap.refusal($$SELECT request_server_restart(current_setting('test.of_alpha')::uuid)$$),
+    tap.refusal(format('SELECT request_server_restart(%L)', :'of_alpha')),
     'PT404 there is no such configuration', 'beta does not'
 );
 SET LOCAL app.current_user_id = :'sam';
 SELECT lives_ok(
-    $$SELECT request_server_restart(current_setting('test.of_alpha')::uuid)$$, 'sam, a super_admin, does'
+    format('SELECT request_server_restart(%L)', :'of_alpha'), 'sam, a super_admin, does'
 );
 SELECT is(
     tap.details(), jsonb_build_object('user_id', :'alpha', 'server_id', :'shared'), 'the trail says whose it was'
