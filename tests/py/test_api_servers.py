@@ -154,7 +154,8 @@ def test_bulk_in_opposite_orders_does_not_deadlock(url: str) -> None:
     servers = ask(url, "SELECT id FROM public.mcp_servers")
 
     def work(seed: int) -> int:
-        chosen, changed = random.Random(seed), 0
+        chosen = random.Random(seed)  # noqa: S311 - orders, not secrets
+        changed = 0
         for _ in range(10):
             name = chosen.choice(["bulk_enable", "bulk_disable"])
             chosen.shuffle(ids := list(servers))
@@ -434,15 +435,17 @@ def test_a_thousand_entries_import(url: str) -> None:
 
 SCRAPS: list[Any] = [
     None, True, 0, -1, 1e308, "", "x", "github", "predefined", "custom", "x" * 70000, "\u2028",
-    "'; DROP TABLE users; --", [], {}, [[]], {"": {}}, {"image": "x"}, {"image": 1}, {"image": "x", "tags": [1]}, {"image": "x", "tags": ["a"]},
+    "'; DROP TABLE users; --", [], {}, [[]], {"": {}}, {"image": "x"}, {"image": 1}, {"image": "x", "tags": [1]},
+    {"image": "x", "tags": ["a"]},
 ]  # fmt: skip
 KEYS = ["name", "catalog_type", "enabled", "config_metadata", "has_secret", "secret", "definition", "?"]
 
 
 def test_hostile_documents_are_refused_in_the_api_s_own_words(url: str, seed: int) -> None:
     """Whatever a document holds, it is refused with PT400, or each of its entries is told of; or nothing changed."""
-    chosen, user = random.Random(seed), new_user(url)
-    for _ in range(300):
+    chosen = random.Random(seed)  # noqa: S311 - drawn again with --seed
+    user = new_user(url)
+    for _ in range(100):
         entries: list[Any] = [
             {
                 "name": "github",
