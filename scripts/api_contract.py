@@ -18,6 +18,7 @@ FILE = ROOT / "docs/api-contract.json"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 Contract = dict[str, Any]
+_LINE = 120
 
 
 @dataclass(frozen=True, order=True)
@@ -260,8 +261,13 @@ def write(api: Api) -> list[str]:
 
 
 def text(contract: Contract) -> str:
-    """Return the file of a contract: what holds no other object is a line."""
+    """Return the file of a contract: a list of words, or a small object, is a line."""
+
+    def together(found: re.Match[str]) -> str:
+        line = re.sub(r"\s*\n\s*", " ", found[0])
+        return line.replace("[ ", "[").replace(" ]", "]") if len(line) < _LINE or line[0] == "[" else found[0]
+
     spread = json.dumps(contract, indent=2, ensure_ascii=False)
     for pattern in (r"\[[^\[\]{}]*\]", r"\{[^{}]*\}"):
-        spread = re.sub(pattern, lambda found: re.sub(r"\s*\n\s*", " ", found[0]), spread)
-    return spread.replace("[ ", "[").replace(" ]", "]") + "\n"
+        spread = re.sub(pattern, together, spread)
+    return spread + "\n"

@@ -113,6 +113,9 @@ HTTP = {
 }
 """The documented SQLSTATEs: the HTTP status that each stands for, what it says, what to do."""
 
+_LINE = 110
+"""Letters of a signature before it is spread over lines."""
+
 _KINDS = {"p": "primary key", "u": "unique", "f": "foreign key", "c": "check"}
 
 
@@ -244,11 +247,11 @@ def _call(function: Function) -> str:
     else:
         result = f"{'rows of ' if function.is_set else ''}{short(function.result)}".replace("void", "nothing")
     line = f"{function.name}({', '.join(arguments)}) → {result}"
-    if len(line) <= 110:
+    if len(line) <= _LINE:
         return line
     inner = ",\n    ".join(arguments)
     head = f"{function.name}(\n    {inner}\n)" if arguments else f"{function.name}()"
-    if len(result) > 100:
+    if len(result) > _LINE:
         result = result.replace(" of (", " of (\n    ").replace(", ", ",\n    ").removesuffix(")") + "\n)"
     return f"{head} → {result}"
 
