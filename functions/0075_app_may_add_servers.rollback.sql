@@ -1,0 +1,3 @@
+-- Drops the question.
+
+DROP FUNCTION public.app_may_add_servers();

@@ -1,0 +1,4 @@
+-- Drops the two functions.
+
+DROP FUNCTION public.disable_server(uuid);
+DROP FUNCTION public.enable_server(uuid);

@@ -1,0 +1,3 @@
+-- Drops the function.
+
+DROP FUNCTION public.request_server_restart(uuid);

@@ -1,0 +1,33 @@
+-- When somebody last asked for a configuration's container to be started anew.
+-- depends: 0008_user_server_configs
+--
+-- The runner compares it with when the container started. A trigger keeps the time, so that nobody
+-- asks in advance, which would have the container started anew for ever.
+
+ALTER TABLE public.user_server_configs ADD COLUMN restart_requested_at timestamptz;
+
+GRANT UPDATE (restart_requested_at) ON public.user_server_configs TO portal_app;
+
+CREATE FUNCTION public.restart_requested_now() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NEW.restart_requested_at IS NOT NULL THEN
+        -- Not CURRENT_TIMESTAMP: what started since this transaction began is meant too.
+        NEW.restart_requested_at := clock_timestamp();
+    END IF;
+    RETURN NEW;
+END;
+$$;
+
+CREATE TRIGGER restart_requested_now
+    BEFORE UPDATE OF restart_requested_at ON public.user_server_configs
+    FOR EACH ROW EXECUTE FUNCTION public.restart_requested_now();
+
+COMMENT ON COLUMN public.user_server_configs.restart_requested_at IS
+'When a restart was last asked for; a container that started before is to be started anew. Kept by a trigger.';
+COMMENT ON FUNCTION public.restart_requested_now() IS
+'Puts the present time in place of any other into restart_requested_at.';
+COMMENT ON TRIGGER restart_requested_now ON public.user_server_configs IS
+'A restart is asked for now, and not in advance.';

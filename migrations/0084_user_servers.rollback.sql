@@ -1,0 +1,3 @@
+-- Drops the view user_servers.
+
+DROP VIEW public.user_servers;
