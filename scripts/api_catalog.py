@@ -20,6 +20,7 @@ ROLES = (APP, "portal_runner", "portal_maintenance", "portal_monitor")
 
 _SHORT = (("timestamp with time zone", "timestamptz"), ("character varying", "varchar"))
 _KEYED = re.compile(r"^(Audits|Errors|Example): ", re.MULTILINE)
+_ACTION = re.compile(r"\b(?:log(?:in|out)|[a-z]+(?:_[a-z]+)+)\b")
 _CODE = re.compile(r"(?:^|; )([0-9A-Z]{5}) ")
 _RAISED = re.compile(r"\bERRCODE\s*=\s*'(\w+)'|\bRAISE\s+SQLSTATE\s+'(\w{5})'", re.I)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
@@ -77,7 +78,7 @@ class Function:
     @cached_property
     def audits(self) -> tuple[str, ...]:
         """The actions that its COMMENT says it audits."""
-        return tuple(re.findall(r"[a-z_]{4,}", self.said.get("Audits", "").partition(".")[0]))
+        return tuple(_ACTION.findall(self.said.get("Audits", "")))
 
     @cached_property
     def raises(self) -> frozenset[str]:

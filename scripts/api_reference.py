@@ -62,14 +62,14 @@ GROUPS = {
         "For services that cannot encrypt in their own process; [encryption.md](encryption.md) says which should. The "
         "first two are for callers, the others are their parts.",
     ),
-    "Policies": (
-        ("app_*",),
-        "Asked by the policies; a service has no need to.",
+    "Parts": (
+        ("app_*", "*_fault", "require_server_ids", "import_config", "valid_image_*"),
+        "Asked by the policies and the functions above, which run with their caller's rights; a service has no need to.",
     ),
 }
 """What functions are told together, in this order, and by which names they belong there; the first that fits counts."""
 
-_FIRST = ("Encryption", "Audit", "Context", "Policies", "Export and import", "Sessions", "Teams", "Servers", "People")
+_FIRST = ("Encryption", "Audit", "Context", "Parts", "Export and import", "Sessions", "Teams", "Servers", "People")
 """The order in which the names are tried, where it is another: sensitive_data_* is no server's."""
 
 STATES = (
@@ -196,7 +196,7 @@ def _roles() -> str:
 def _overview(api: Api) -> Iterator[str]:
     for group, functions in grouped(api).items():
         names = dict.fromkeys(each.name for each in functions)
-        if group in ("Encryption", "Policies"):
+        if group in ("Encryption", "Parts"):
             listed = ", ".join(f"[`{name}`](#{anchor(name)})" for name in names)
             yield f"**{group}**: {listed}"
             continue
