@@ -64,7 +64,7 @@ GROUPS = {
     ),
     "Parts": (
         ("app_*", "*_fault", "require_server_ids", "import_config", "valid_image_*"),
-        "Asked by the policies and the functions above, which run with their caller's rights; a service has no need to.",
+        "Asked by the policies, and by functions that run with their caller's rights; a service has no need to.",
     ),
 }
 """What functions are told together, in this order, and by which names they belong there; the first that fits counts."""
