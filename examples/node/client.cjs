@@ -118,10 +118,9 @@ function signOut(pool, token) {
     return request(pool, token, (client) => one(client, "SELECT end_session() AS ended"));
 }
 
-async function main() {
+async function main(pool) {
     const { keys } = JSON.parse(readFileSync(process.env.PORTALDB_KEYS_FILE, "utf8"));
     const jwk = keys.find((key) => key.state === "primary");
-    const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 4 });
     const say = (step, answer) => process.stdout.write(JSON.stringify({ step, ...answer }) + "\n");
 
     const person = await signIn(pool, "00000000-0000-0000-66f3-3332eca7ea81", "ada@example.org", "Ada");
@@ -136,10 +135,12 @@ async function main() {
     await dashboard(pool, token).catch((error) =>
         say("after it", { status: error.status, said: error.message, hint: error.hint }),
     );
-    await pool.end();
 }
 
-main().catch((error) => {
-    console.error(error);
-    process.exitCode = 1;
-});
+const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 4 });
+main(pool)
+    .catch((error) => {
+        console.error(error);
+        process.exitCode = 1;
+    })
+    .finally(() => pool.end());

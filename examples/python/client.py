@@ -120,8 +120,9 @@ def dashboard(connection: Connection, token: str) -> Row:
 
 def export(connection: Connection, token: str) -> Row:
     """Return the person's settings, without a secret."""
-    exported: Row = request(connection, token, lambda _: one(connection, "SELECT export_configs() AS document"))
-    return exported["document"]
+    exported = request(connection, token, lambda _: one(connection, "SELECT export_configs() AS document"))
+    document: Row = exported["document"]
+    return document
 
 
 def sign_out(connection: Connection, token: str) -> Row:
