@@ -26,7 +26,7 @@ _RAISED = re.compile(r"\bERRCODE\s*=\s*'(\w+)'|\bRAISE\s+SQLSTATE\s+'(\w{5})'", 
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _CALLED = re.compile(r"\b(?:public\.)?([a-z_][a-z0-9_]*)\s*\(", re.I)
 _CAUGHT = re.compile(r"\bWHEN\s+([^;]*?)\s+THEN\b", re.I | re.S)
-_CHANNEL = re.compile(r"\bpg_notify\s*\(\s*'(\w+)'|\bNOTIFY\s+(\w+)", re.I)
+_CHANNEL = re.compile(r"\bpg_notify\s*\(\s*'(\w+)'|\bNOTIFY\s+(\w+)|\bpg_notify\s*\(\s*TG_ARGV\[(\d)\]", re.I)
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,29 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """A trigger of ours."""
+
+    name: str
+    table: str
+    function: Function
+    arguments: tuple[str, ...]
+    comment: str
+
+
+@dataclass
+class Channel:
+    """A channel of NOTIFY."""
+
+    name: str
+    tables: list[str] = field(default_factory=list)
+    occasions: list[str] = field(default_factory=list)
+    """What the COMMENTs of its triggers say."""
+    payloads: list[str] = field(default_factory=list)
+    """What the COMMENTs of the functions that send on it say."""
+
+
+@dataclass(frozen=True)
 class Api:
     """All of it."""
 
@@ -176,8 +199,7 @@ class Api:
     functions: tuple[Function, ...]
     """Every one of ours, called by services or not."""
     relations: tuple[Relation, ...]
-    triggers: dict[str, tuple[str, ...]]
-    """By the name of a function of triggers, the tables that it stands on."""
+    triggers: tuple[Trigger, ...]
 
     def functions_of(self, role: str) -> list[Function]:
         """Return what a role may execute."""
@@ -193,13 +215,20 @@ class Api:
         names = {name for pair in keys for name in pair}
         return [each for each in self.relations if each.name in names]
 
-    def channels(self) -> dict[str, list[Function]]:
-        """Return the channels of NOTIFY, each with the functions that send on it."""
-        found: dict[str, list[Function]] = {}
+    def channels(self) -> list[Channel]:
+        """Return the channels that our functions send on: named in the source, or the argument of a trigger."""
+        found: dict[str, Channel] = {}
         for function in self.functions:
-            for names in _CHANNEL.findall(function.code_alone):
-                found.setdefault("".join(names), []).append(function)
-        return dict(sorted(found.items()))
+            triggers = [each for each in self.triggers if each.function is function]
+            for literal, word, place in _CHANNEL.findall(function.code_alone):
+                for trigger in triggers or [None]:
+                    name = literal or word or (trigger.arguments[int(place)] if trigger else f"argument {place}")
+                    channel = found.setdefault(name, Channel(name))
+                    _add(channel.payloads, function.said[""])
+                    if trigger:
+                        _add(channel.tables, trigger.table)
+                        _add(channel.occasions, trigger.comment)
+        return [found[name] for name in sorted(found)]
 
     def calls(self, function: Function) -> list[Function]:
         """Return our functions that a function's source names as called, without itself."""
@@ -217,16 +246,27 @@ def read(connection: psycopg.Connection[Any]) -> Api:
         (version,) = cursor.fetchall()
     names = {row["oid"]: row["name"] for row in rows["relations"]}
     functions = {row["oid"]: _function(row) for row in rows["functions"]}
-    triggers: dict[str, list[str]] = {}
-    for row in rows["triggers"]:
-        if row["function"] in functions and row["relation"] in names:
-            triggers.setdefault(functions[row["function"]].name, []).append(names[row["relation"]])
     return Api(
         version["version"],
         tuple(functions.values()),
         tuple(_relation(row, rows["columns"], rows["constraints"]) for row in rows["relations"]),
-        {name: tuple(tables) for name, tables in triggers.items()},
+        tuple(
+            Trigger(
+                each["name"],
+                names[each["relation"]],
+                functions[each["function"]],
+                tuple(each["arguments"]),
+                each["comment"],
+            )
+            for each in rows["triggers"]
+            if each["function"] in functions and each["relation"] in names
+        ),
     )
+
+
+def _add(texts: list[str], text: str) -> None:
+    if text and text not in texts:
+        texts.append(text)
 
 
 def short(text: str) -> str:

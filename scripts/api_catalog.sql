@@ -128,7 +128,9 @@ ORDER BY k.conrelid, position(k.contype::text IN 'pufc'), k.conname
 SELECT
     g.tgrelid::int8 AS relation,
     g.tgname AS name,
-    g.tgfoid::int8 AS function
+    g.tgfoid::int8 AS function,
+    array_remove(string_to_array(encode(g.tgargs, 'escape'), '\000'), '') AS arguments,
+    coalesce(obj_description(g.oid, 'pg_trigger'), '') AS comment
 FROM pg_trigger AS g
 INNER JOIN pg_class AS c ON g.tgrelid = c.oid
 WHERE c.relnamespace = 'public'::regnamespace AND NOT g.tgisinternal AND NOT c.relispartition

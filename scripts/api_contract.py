@@ -64,7 +64,7 @@ def contract(api: Api) -> Contract:
             for key in each.constraints
             if key.kind in "puf"
         },
-        "channels": list(api.channels()),
+        "channels": [each.name for each in api.channels()],
         "sqlstates": sorted({code for each in called for code in each.errors}),
     }
 

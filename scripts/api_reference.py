@@ -386,12 +386,10 @@ def _channels(api: Api) -> Iterator[str]:
     if not channels:
         yield "There is none yet."
         return
-    rows = []
-    for channel, functions in channels.items():
-        where = dict.fromkeys(name for each in functions for name in api.triggers.get(each.name, ()))
-        said = " ".join(dict.fromkeys(each.said[""] for each in functions))
-        rows.append((f"`{channel}`", said, _names(where)))
-    yield table(("channel", "what it says", "about"), rows)
+    rows = (
+        (f"`{each.name}`", " ".join(each.occasions), " ".join(each.payloads), _names(each.tables)) for each in channels
+    )
+    yield table(("channel", "when", "what comes", "tables"), rows)
 
 
 def _others(api: Api) -> Iterator[str]:

@@ -232,6 +232,12 @@ ADDING = {
         "PERFORM pg_catalog.pg_notify('planted', ''); RETURN NULL; END $$",
         "channel planted is new",
     ),
+    "a channel that is a trigger's argument": (
+        "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "PERFORM pg_notify(TG_ARGV[0], ''); RETURN NULL; END $$;"
+        "CREATE TRIGGER planted AFTER INSERT ON public.teams FOR EACH ROW EXECUTE FUNCTION public.planted('told')",
+        "channel told is new",
+    ),
 }
 
 
