@@ -42,7 +42,7 @@ BEGIN
     PERFORM public.set_app_context(user_id, p_ip_address, p_user_agent, session_id::text);
 
     IF v_last_activity < CURRENT_TIMESTAMP - interval '1 minute'
-        AND NOT current_setting('transaction_read_only')::boolean
+        AND current_setting('transaction_read_only') = 'off'
     THEN
         WITH due AS MATERIALIZED (
             SELECT s.id

@@ -11,18 +11,31 @@ CREATE FUNCTION public.refuse_erased_user() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_user_id uuid;
 BEGIN
-    IF tg_argv[0] = 'created_by' THEN
-        v_user_id := NEW.created_by;
-    ELSE
-        v_user_id := NEW.user_id;
-    END IF;
     IF EXISTS (
         SELECT 1
         FROM public.users AS u
-        WHERE u.id = v_user_id AND u.erased_at IS NOT NULL
+        WHERE u.id = NEW.user_id AND u.erased_at IS NOT NULL
+    ) THEN
+        RAISE EXCEPTION 'the user was erased'
+            USING
+                ERRCODE = 'PT409',
+                DETAIL = format('A row of %s was to be made for them.', tg_table_name),
+                HINT = 'Nothing is kept of an erased user; whoever comes back signs in as a new one.';
+    END IF;
+    RETURN NULL;
+END;
+$$;
+
+CREATE FUNCTION public.refuse_erased_maker() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (
+        SELECT 1
+        FROM public.users AS u
+        WHERE u.id = NEW.created_by AND u.erased_at IS NOT NULL
     ) THEN
         RAISE EXCEPTION 'the user was erased'
             USING
@@ -36,17 +49,17 @@ $$;
 
 CREATE TRIGGER refuse_erased_user
     AFTER INSERT ON public.user_sessions
-    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user('user_id');
+    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user();
 CREATE TRIGGER refuse_erased_user
     AFTER INSERT ON public.user_server_configs
-    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user('user_id');
+    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user();
 CREATE TRIGGER refuse_erased_user
     AFTER INSERT ON public.team_members
-    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user('user_id');
-CREATE TRIGGER refuse_erased_user
+    FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user();
+CREATE TRIGGER refuse_erased_maker
     AFTER INSERT ON public.mcp_servers
-    FOR EACH ROW WHEN (NEW.created_by IS NOT NULL)
-    EXECUTE FUNCTION public.refuse_erased_user('created_by');
+    FOR EACH ROW WHEN (new.created_by IS NOT NULL)
+    EXECUTE FUNCTION public.refuse_erased_maker();
 
 CREATE FUNCTION public.erase_user(p_user_id uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -108,11 +121,15 @@ GRANT EXECUTE ON FUNCTION public.erase_user(uuid) TO portal_app;
 -- A new owner needs CREATE on the schema at the moment it is given the function, and not after.
 GRANT CREATE ON SCHEMA public TO portal_api;
 ALTER FUNCTION public.refuse_erased_user() OWNER TO portal_api;
+ALTER FUNCTION public.refuse_erased_maker() OWNER TO portal_api;
 ALTER FUNCTION public.erase_user(uuid) OWNER TO portal_api;
 REVOKE CREATE ON SCHEMA public FROM portal_api;
 
 COMMENT ON FUNCTION public.refuse_erased_user() IS
 'Trigger: refuses a row for a user who was erased, a moment ago or long since.
+Errors: PT409 the user was erased.';
+COMMENT ON FUNCTION public.refuse_erased_maker() IS
+'Trigger: refuses a custom server of a user who was erased, a moment ago or long since.
 Errors: PT409 the user was erased.';
 COMMENT ON FUNCTION public.erase_user(uuid) IS
 'Erases a user, for themselves or a super_admin: sessions, configurations, custom servers and memberships are deleted, '
