@@ -387,7 +387,13 @@ def _channels(api: Api) -> Iterator[str]:
         yield "There is none yet."
         return
     rows = (
-        (f"`{each.name}`", " ".join(each.occasions), " ".join(each.payloads), _names(each.tables)) for each in channels
+        (
+            f"`{each.name}`",
+            " ".join(each.occasions),
+            " ".join(each.payloads).replace("Trigger: tells", "Tells"),
+            _names(each.tables),
+        )
+        for each in channels
     )
     yield table(("channel", "when", "what comes", "tables"), rows)
 

@@ -86,7 +86,7 @@ def session_of(columns: str, values: str) -> str:
 
 BREAKING = {
     "a column removed": (
-        "ALTER TABLE public.mcp_servers DROP COLUMN version",
+        "ALTER TABLE public.mcp_servers DROP COLUMN version CASCADE",
         "column mcp_servers.version is gone",
     ),
     "a column renamed": (
