@@ -872,6 +872,39 @@ def keys_rotate(
 
 
 @cli.group()
+def user() -> None:
+    """Make the first super_admin, whom nobody else could make."""
+
+
+@user.command("promote", short_help="Make a user a super_admin, as the owner.")
+@click.argument("who")
+@database_option
+@json_option
+def user_promote(who: str, database: str | None, as_json: bool) -> None:
+    """Make a user a super_admin, as the owner of the database; the audit trail says so.
+
+    WHO is the user's id, Azure object id or address; they have signed in before. Whoever is a super_admin makes
+    others by the function set_user_role().
+
+    \b
+    Example:  portaldb user promote ada@example.org
+    """
+    from portaldb import database as db
+    from portaldb import users
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb user promote") as connection:
+        db.require_owner(db.facts(connection))
+        promoted = users.promote(connection, who)
+    if as_json:
+        emit_json({"id": promoted.id, "email": promoted.email, "changed": promoted.changed})
+    elif promoted.changed:
+        click.echo(f"{promoted.email} ({promoted.id}) is a super_admin of {db.describe(url)}.")
+    else:
+        click.echo(f"{promoted.email} ({promoted.id}) is a super_admin already; nothing was changed.")
+
+
+@cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.
 

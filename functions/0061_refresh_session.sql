@@ -16,9 +16,9 @@ BEGIN
     -- Again until none is left: a refresh under way has a successor that this did not see yet.
     -- Locked in the order of ids, so that two of these do not deadlock.
     LOOP
-        SELECT count(*), count(*) FILTER (WHERE f.is_active) INTO v_rows, v_active
-        FROM (
-            SELECT s.is_active
+        -- Of used ones refreshed_at goes too, or their tokens served for the rest of session_grace.
+        WITH before AS MATERIALIZED (
+            SELECT s.id, s.is_active
             FROM public.user_sessions AS s
             WHERE
                 s.user_id = p_user_id
@@ -26,16 +26,18 @@ BEGIN
                 AND (s.is_active OR s.refreshed_at IS NOT NULL)
             ORDER BY s.id
             FOR NO KEY UPDATE
-        ) AS f;
-        EXIT WHEN v_rows = 0;
+        ),
 
-        -- Of used ones refreshed_at goes too, or their tokens served for the rest of session_grace.
-        UPDATE public.user_sessions AS s
-        SET is_active = false, refreshed_at = NULL
-        WHERE
-            s.user_id = p_user_id
-            AND (p_family_id IS NULL OR s.id = p_family_id OR s.family_id = p_family_id)
-            AND (s.is_active OR s.refreshed_at IS NOT NULL);
+        after AS (
+            UPDATE public.user_sessions AS s
+            SET is_active = false, refreshed_at = NULL
+            FROM before
+            WHERE s.id = before.id
+            RETURNING before.is_active
+        )
+
+        SELECT count(*), count(*) FILTER (WHERE after.is_active) INTO v_rows, v_active FROM after;
+        EXIT WHEN v_rows = 0;
         v_ended := v_ended + v_active;
     END LOOP;
     RETURN v_ended;

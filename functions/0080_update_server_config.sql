@@ -17,7 +17,7 @@ DECLARE
     v_user_id uuid    := public.require_app_user();
     v_clear   boolean := coalesce(p_clear_secret, false);
     v_created boolean := false;
-    v_changed text[]  := '{}';
+    v_changed text[]  := ARRAY[]::text[];
     v_config  record;
     v_fault   text;
     v_advice  text;

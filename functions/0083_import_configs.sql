@@ -201,8 +201,8 @@ DECLARE
     v_reasons    text[];
     v_missing    boolean[];
     v_server_ids uuid[];
-    v_imported   uuid[]  := '{}';
-    v_added      uuid[]  := '{}';
+    v_imported   uuid[]  := ARRAY[]::uuid[];
+    v_added      uuid[]  := ARRAY[]::uuid[];
     v_place      integer;
     v_done       record;
 BEGIN

@@ -42,6 +42,7 @@ SELECT set_eq(
     ('portal_app', 'team_members', 'SELECT'),
     ('portal_app', 'user_dashboard', 'SELECT'),
     ('portal_app', 'server_statistics', 'SELECT'),
+    ('portal_app', 'user_servers', 'SELECT'),
     ('portal_app', 'app_reach', 'SELECT'),
     ('portal_runner', 'mcp_servers', 'SELECT'),
     ('portal_runner', 'user_server_configs', 'SELECT'),
@@ -90,7 +91,10 @@ SELECT set_eq(
         'portal_app', 'user_server_configs', 'INSERT',
         'config_metadata enabled encrypted_config server_id user_id'
     ),
-    ('portal_app', 'user_server_configs', 'UPDATE', 'config_metadata enabled encrypted_config'),
+    (
+        'portal_app', 'user_server_configs', 'UPDATE',
+        'config_metadata enabled encrypted_config restart_requested_at'
+    ),
     (
         'portal_app', 'user_sessions', 'INSERT',
         'expires_at ip_address refresh_token session_token user_agent user_id'

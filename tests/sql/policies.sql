@@ -242,6 +242,14 @@ INSERT INTO expected VALUES
 ),
 ('mcp_servers', 'mcp_servers_runner_read', 'permissive', 'r', 'portal_runner', 'true', NULL),
 (
+    'mcp_servers', 'mcp_servers_makers_insert', 'restrictive', 'a', 'portal_app',
+    NULL, '( SELECT public.app_may_add_servers() AS app_may_add_servers)'
+),
+(
+    'mcp_servers', 'mcp_servers_makers_update', 'restrictive', 'w', 'portal_app',
+    NULL, '( SELECT public.app_may_add_servers() AS app_may_add_servers)'
+),
+(
     'user_server_configs', 'user_configs_isolation', 'permissive', '*', 'portal_app',
     '(user_id = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[]))', NULL
 ),

@@ -2,7 +2,7 @@
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
-SELECT plan(28);
+SELECT plan(29);
 
 CREATE TEMPORARY TABLE expected (table_name, constraint_name, definition) AS
 VALUES
@@ -28,6 +28,10 @@ VALUES
 (
     'mcp_servers', 'valid_catalog_type',
     'CHECK (((catalog_type)::text = ANY (ARRAY[''predefined''::text, ''custom''::text])))'
+),
+(
+    'mcp_servers', 'valid_image',
+    'CHECK (public.valid_image_reference((image)::text))'
 ),
 (
     'mcp_servers', 'mcp_servers_created_by_fkey',
@@ -138,6 +142,11 @@ VALUES
     ' OR (value = ANY (ARRAY[''everyone''::text, ''teams''::text]))))'
 ),
 (
+    'settings', 'valid_custom_servers',
+    'CHECK ((((name)::text <> ''custom_servers''::text)'
+    ' OR (value = ANY (ARRAY[''everyone''::text, ''admins''::text, ''nobody''::text]))))'
+),
+(
     'jobs', 'jobs_pkey',
     'PRIMARY KEY (name)'
 );
@@ -194,6 +203,10 @@ SELECT throws_ok(
 SELECT throws_ok(
     $$INSERT INTO public.mcp_servers (name, image, catalog_type) VALUES ('x', 'x', 'other')$$,
     '23514', NULL, 'valid_catalog_type refuses a type that is neither predefined nor custom'
+);
+SELECT throws_ok(
+    $$INSERT INTO public.mcp_servers (name, image) VALUES ('x', 'an image')$$,
+    '23514', NULL, 'valid_image refuses what is no image reference'
 );
 SELECT throws_ok(
     $$INSERT INTO public.mcp_servers (name, image, catalog_type)

@@ -216,6 +216,88 @@ VALUES
     'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api portal_app'
 ),
 (
+    'restart_requested_now', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
+),
+(
+    'valid_image_reference', 'p_image text', 'boolean',
+    'mcp_admin', false, 'i', '', 'portal_app'
+),
+(
+    'app_may_add_servers', '', 'boolean',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'enable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'disable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'require_server_ids', 'p_server_ids uuid[]', 'void',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'bulk_enable', 'p_server_ids uuid[]', 'TABLE(server_id uuid, config_id uuid, outcome text)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'bulk_disable', 'p_server_ids uuid[]', 'TABLE(server_id uuid, config_id uuid, outcome text)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'custom_server_fault', 'p_name text, p_definition jsonb', 'text',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'add_custom_server',
+    'p_name text, p_image text, p_display_name text DEFAULT NULL::text, '
+    'p_description text DEFAULT NULL::text, p_category text DEFAULT NULL::text, '
+    'p_tags text[] DEFAULT NULL::text[], p_metadata jsonb DEFAULT NULL::jsonb, '
+    'p_version text DEFAULT NULL::text',
+    'uuid',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'remove_custom_server', 'p_server_id uuid', 'void',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'update_server_config',
+    'p_server_id uuid, p_encrypted_config text DEFAULT NULL::text, '
+    'p_config_metadata jsonb DEFAULT NULL::jsonb, p_clear_secret boolean DEFAULT false, '
+    'p_expected_updated_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+    'TABLE(config_id uuid, outcome text, updated_at timestamp with time zone)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'request_server_restart', 'p_config_id uuid', 'timestamp with time zone',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'export_configs', 'p_secrets jsonb DEFAULT NULL::jsonb', 'jsonb',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'config_entry_fault', 'p_entry jsonb', 'text',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'import_config',
+    'p_entry jsonb, p_overwrite boolean, OUT outcome text, OUT reason text, '
+    'OUT secret_missing boolean, OUT server_id uuid, OUT is_new_server boolean',
+    'record',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'import_configs',
+    'p_document jsonb, p_all_or_nothing boolean DEFAULT true, p_overwrite boolean DEFAULT false',
+    'TABLE(ordinal integer, name text, outcome text, reason text, secret_missing boolean)',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
     'ensure_audit_partitions',
     'p_months_ahead integer DEFAULT 3, p_now timestamp with time zone DEFAULT CURRENT_TIMESTAMP',
     'integer',

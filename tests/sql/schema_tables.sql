@@ -67,6 +67,7 @@ VALUES
 ('user_server_configs', 9, 'last_state_change', 'timestamp with time zone', false, NULL),
 ('user_server_configs', 10, 'created_at', 'timestamp with time zone', false, 'CURRENT_TIMESTAMP'),
 ('user_server_configs', 11, 'updated_at', 'timestamp with time zone', false, 'CURRENT_TIMESTAMP'),
+('user_server_configs', 12, 'restart_requested_at', 'timestamp with time zone', false, NULL),
 
 ('user_sessions', 1, 'id', 'uuid', true, 'public.uuid_generate_v4()'),
 ('user_sessions', 2, 'user_id', 'uuid', true, NULL),

@@ -34,6 +34,11 @@ SELECT set_eq(
         'O'
     ),
     (
+        'CREATE TRIGGER restart_requested_now BEFORE UPDATE OF restart_requested_at '
+        'ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.restart_requested_now()',
+        'O'
+    ),
+    (
         'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.user_sessions '
         'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
         'O'

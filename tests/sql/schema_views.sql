@@ -18,6 +18,22 @@ VALUES
 ('server_statistics', 4, 'total_users', 'bigint'),
 ('server_statistics', 5, 'active_users', 'bigint'),
 ('server_statistics', 6, 'running_instances', 'bigint'),
+('user_servers', 1, 'config_id', 'uuid'),
+('user_servers', 2, 'user_id', 'uuid'),
+('user_servers', 3, 'server_id', 'uuid'),
+('user_servers', 4, 'name', 'character varying(255)'),
+('user_servers', 5, 'display_name', 'character varying(255)'),
+('user_servers', 6, 'catalog_type', 'character varying(50)'),
+('user_servers', 7, 'category', 'character varying(100)'),
+('user_servers', 8, 'is_active', 'boolean'),
+('user_servers', 9, 'enabled', 'boolean'),
+('user_servers', 10, 'container_state', 'character varying(50)'),
+('user_servers', 11, 'last_state_change', 'timestamp with time zone'),
+('user_servers', 12, 'restart_requested_at', 'timestamp with time zone'),
+('user_servers', 13, 'config_metadata', 'jsonb'),
+('user_servers', 14, 'has_secret', 'boolean'),
+('user_servers', 15, 'created_at', 'timestamp with time zone'),
+('user_servers', 16, 'updated_at', 'timestamp with time zone'),
 ('app_reach', 1, 'user_id', 'uuid'),
 ('app_reach', 2, 'user_ids', 'uuid[]'),
 ('app_reach', 3, 'everyone_from', 'uuid'),
@@ -54,7 +70,7 @@ SELECT set_eq(
         AND c.relkind = 'v'
         AND c.reloptions @> ARRAY['security_invoker=true']
     $$,
-    ARRAY['user_dashboard', 'server_statistics'],
+    ARRAY['user_dashboard', 'server_statistics', 'user_servers'],
     'the views of services read with the rights of whoever asks'
 );
 SELECT set_eq(
