@@ -72,7 +72,7 @@ class Function:
     @cached_property
     def errors(self) -> dict[str, str]:
         """The SQLSTATEs that its COMMENT names, each with its reason."""
-        _, *rest = _CODE.split(self.said.get("Errors", "").rstrip("."))
+        _, *rest = _CODE.split(" ".join(self.said.get("Errors", "").rstrip(".").split()))
         return dict(zip(rest[::2], rest[1::2], strict=True))
 
     @cached_property

@@ -105,6 +105,10 @@ HTTP = {
     "23514": (400, "A value that a CHECK or a trigger refuses, in a statement on a table.", "Mend the value."),
     "22000": (422, "An encrypted value does not open: key, value or row is not the right one.", "Look for the key."),
     "22023": (400, "A key, key id or context of the encryption functions is malformed.", "A fault of the service."),
+    "22001": (400, "A text is too long for its column, in a statement on a table.", "Mend the value."),
+    "23502": (400, "A value that has to be given is NULL.", "Mend the value."),
+    "23503": (400, "A key names a row that is not there.", "Mend the value."),
+    "23505": (409, "A value that is taken, in a statement on a table.", "Choose another."),
     "22P02": (400, "A text is no UUID, number, address or JSON.", "Mend the request."),
     "40001": (503, "Two transactions could not be put into an order.", "Run the whole transaction again."),
     "40P01": (503, "Two transactions waited for each other.", "Run the whole transaction again."),
@@ -232,7 +236,7 @@ def _function(function: Function) -> Iterator[str]:
     yield function.said[""]
     lines = [f"Called by: {_names(function.roles)}, with {_rights(function.owner)}."]
     if function.audits:
-        lines.append(f"Audits: {function.said['Audits'].rstrip('.')}.")
+        lines.append(f"Audits: {' '.join(function.said['Audits'].rstrip('.').split())}.")
     lines += [f"`{code}`: {why}." for code, why in function.errors.items()]
     yield "\n".join(f"- {line}" for line in lines)
     if example := function.said.get("Example"):

@@ -12,7 +12,7 @@ const { Pool } = require("pg");
 // Nothing is wrong with the request: run the whole transaction again.
 const AGAIN = new Set(["40001", "40P01", "55P03", "57014"]);
 // The HTTP status of an SQLSTATE; class PT carries its own.
-const STATUS = { 42501: 403, 23514: 400, "22P02": 400 };
+const STATUS = { 42501: 403, 23505: 409, 23514: 400, "22P02": 400 };
 const ADDRESS = "192.0.2.1";
 const PROGRAM = "examples/node";
 

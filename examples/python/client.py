@@ -24,7 +24,7 @@ Row = dict[str, Any]
 AGAIN = {"40001", "40P01", "55P03", "57014"}
 """Nothing is wrong with the request: run the whole transaction again."""
 
-STATUS = {"42501": 403, "23514": 400, "22P02": 400}
+STATUS = {"42501": 403, "23505": 409, "23514": 400, "22P02": 400}
 """The HTTP status of an SQLSTATE; class PT carries its own."""
 
 ATTEMPTS = 3

@@ -18,6 +18,7 @@ from psycopg import conninfo
 from support import ask, one
 
 from portaldb.encryption import Keyring, config_context, decrypt
+from scripts import api_reference
 
 CLIENTS = {
     "python": [sys.executable, "examples/python/client.py"],
@@ -133,3 +134,15 @@ def test_example_tries_again(client: str, url: str, service: dict[str, str]) -> 
         assert re.search(r"\b503 canceling statement due to lock timeout", done.stderr)
         assert time.monotonic() - began > 0.3
     assert run(client, service).returncode == 0
+
+
+@pytest.mark.parametrize("file", ["python/client.py", "node/client.cjs"])
+def test_example_maps_errors_as_the_page_does(file: str) -> None:
+    """The HTTP statuses of a client, and what it tries again, are those of docs/api.md."""
+    text = (ROOT / "examples" / file).read_text(encoding="utf-8")
+    (statuses,) = re.findall(r"STATUS = \{(.+?)\}", text)
+    (again,) = re.findall(r"AGAIN = (?:new Set\(\[|\{)(.+?)[}\]]", text)
+    told = {code: status for code, (status, *_) in api_reference.HTTP.items()}
+    for code, status in re.findall(r'"?(\w{5})"?: (\d{3})', statuses):
+        assert told[code] == int(status), code
+    assert set(re.findall(r"\w{5}", again)) == {code for code, status in told.items() if status == 503}
