@@ -27,7 +27,8 @@ CREATE FUNCTION public.read_audit_log(
     ip_address inet,
     user_agent text,
     session_id varchar(255),
-    "timestamp" timestamptz -- noqa: RF06 - without quotes no name but a type is read here
+    -- A type is read here without the quotes.
+    "timestamp" timestamptz -- noqa: RF06
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
