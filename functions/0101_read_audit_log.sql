@@ -4,8 +4,7 @@
 -- Five questions and not one with every filter in it: each has an index that gives its rows in the
 -- page's order, so that a page costs the same wherever it lies. Their plans are generic, because
 -- planning anew costs more than the page does where the partitions are many. The policies say who
--- is reached; the ids that are asked for here only make an index answer. The function adds one
--- upper end, v_before, which prunes the partitions that are newer.
+-- is reached; the ids that are asked for here only make an index answer.
 
 CREATE FUNCTION public.read_audit_log(
     p_user_id uuid DEFAULT NULL,
@@ -36,11 +35,10 @@ SET plan_cache_mode = 'force_generic_plan'
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_ids  uuid[];
-    v_from      timestamptz := coalesce(p_from, '-infinity');
-    v_to        timestamptz := coalesce(p_to, 'infinity');
-    v_before    timestamptz := coalesce(p_before, 'infinity');
-    v_before_id uuid := coalesce(p_before_id, '00000000-0000-0000-0000-000000000000');
+    v_user_ids uuid[];
+    v_from     timestamptz := coalesce(p_from, '-infinity');
+    v_below    timestamptz := coalesce(least(p_before, p_to), 'infinity');
+    v_below_id uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
     PERFORM public.require_app_user();
 
@@ -57,6 +55,11 @@ BEGIN
                 ERRCODE = 'PT400',
                 DETAIL = 'An id alone says nothing of where a page begins.',
                 HINT = 'Pass the timestamp and the id of the last row of the page before.';
+    END IF;
+
+    -- Where p_to is earlier, or just there, no entry of that moment belongs to the page.
+    IF p_before_id IS NOT NULL AND (p_to IS NULL OR p_before < p_to) THEN
+        v_below_id := p_before_id;
     END IF;
 
     -- NULL where everyone is meant and reached.
@@ -78,9 +81,8 @@ BEGIN
             AND (p_action IS NULL OR l.action = p_action)
             AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
             AND l.timestamp >= v_from
-            AND l.timestamp < v_to
-            AND l.timestamp <= v_before
-            AND (l.timestamp < v_before OR l.id < v_before_id)
+            AND l.timestamp <= v_below
+            AND (l.timestamp < v_below OR l.id < v_below_id)
         ORDER BY l.timestamp DESC, l.id DESC
         LIMIT p_limit;
     ELSIF v_user_ids IS NOT NULL AND p_action IS NOT NULL THEN
@@ -95,9 +97,8 @@ BEGIN
                 AND l.action = p_action
                 AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
                 AND l.timestamp >= v_from
-                AND l.timestamp < v_to
-                AND l.timestamp <= v_before
-                AND (l.timestamp < v_before OR l.id < v_before_id)
+                AND l.timestamp <= v_below
+                AND (l.timestamp < v_below OR l.id < v_below_id)
             ORDER BY l.timestamp DESC, l.id DESC
             LIMIT p_limit
         ) AS e
@@ -111,29 +112,27 @@ BEGIN
             SELECT l.*
             FROM public.audit_logs AS l
             WHERE
-                l.user_id = w.id
+                nullif(l.user_id, '00000000-0000-0000-0000-000000000000') = w.id
                 AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
                 AND l.timestamp >= v_from
-                AND l.timestamp < v_to
-                AND l.timestamp <= v_before
-                AND (l.timestamp < v_before OR l.id < v_before_id)
+                AND l.timestamp <= v_below
+                AND (l.timestamp < v_below OR l.id < v_below_id)
             ORDER BY l.timestamp DESC, l.id DESC
             LIMIT p_limit
         ) AS e
         ORDER BY e.timestamp DESC, e.id DESC
         LIMIT p_limit;
     ELSIF p_action IS NOT NULL THEN
+        -- Rows of columns and no equality: so only idx_audit_logs_action_timestamp can answer, and
+        -- nobody walks the whole trail for an action that is rare.
         RETURN QUERY
         SELECT l.*
         FROM public.audit_logs AS l
         WHERE
-            l.action = p_action
-            AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
-            AND l.timestamp >= v_from
-            AND l.timestamp < v_to
-            AND l.timestamp <= v_before
-            AND (l.timestamp < v_before OR l.id < v_before_id)
-        ORDER BY l.timestamp DESC, l.id DESC
+            (p_resource_type IS NULL OR l.resource_type = p_resource_type)
+            AND (l.action COLLATE "C", l.timestamp) >= (p_action, v_from)
+            AND (l.action COLLATE "C", l.timestamp, l.id) < (p_action, v_below, v_below_id)
+        ORDER BY l.action COLLATE "C" DESC, l.timestamp DESC, l.id DESC
         LIMIT p_limit;
     ELSE
         RETURN QUERY
@@ -142,9 +141,8 @@ BEGIN
         WHERE
             (p_resource_type IS NULL OR l.resource_type = p_resource_type)
             AND l.timestamp >= v_from
-            AND l.timestamp < v_to
-            AND l.timestamp <= v_before
-            AND (l.timestamp < v_before OR l.id < v_before_id)
+            AND l.timestamp <= v_below
+            AND (l.timestamp < v_below OR l.id < v_below_id)
         ORDER BY l.timestamp DESC, l.id DESC
         LIMIT p_limit;
     END IF;
