@@ -38,7 +38,7 @@ DECLARE
     v_user_ids uuid[];
     v_from     timestamptz := coalesce(p_from, '-infinity');
     v_below    timestamptz := coalesce(least(p_before, p_to), 'infinity');
-    v_below_id uuid := '00000000-0000-0000-0000-000000000000';
+    v_below_id uuid := uuid '00000000-0000-0000-0000-000000000000';
 BEGIN
     PERFORM public.require_app_user();
 

@@ -151,9 +151,8 @@ class _Attacks(Maker):
         """Return what is expected, what an SQLSTATE stands for, and the right by which it is so."""
         meant = attack.directives["meant"]
         if meant == "harmless":
-            # A function called with NULLs may come as far as a constraint (class 23), past all that was planted, or
-            # refuse what it is given (class PT).
-            return _HARMLESS, {"00000": _HARMLESS, "23": _HARMLESS, "PT": _HARMLESS, _PLANTED: _TAKEN}, ""
+            # A function called with NULLs may come as far as a constraint (class 23), past all that was planted.
+            return _HARMLESS, {"00000": _HARMLESS, "23": _HARMLESS, _PLANTED: _TAKEN}, ""
         if meant == "none":
             return frozenset(), {}, ""
         if found and entry and meant.endswith("own"):

@@ -20,9 +20,6 @@ from portaldb.verify.trial import Result, attempt
 
 ACCEPTED, DONE = "accepted", "done"
 
-_OURS = "PT"
-"""The class of the errors that the API's functions raise."""
-
 _OK, _PERMISSION, _NOT_NULL, _UNIQUE, _FOREIGN_KEY = "00000", "42501", "23502", "23505", "23503"
 _GONE = "22012"
 """What `still_there` divides by: the row went with another that referred to it, so it cannot show its own rule."""
@@ -101,8 +98,6 @@ def _observed(cell: Cell, answer: dict[str, Any]) -> tuple[str, str]:
         return (ACCEPTED if cell.expected == ACCEPTED or cell.command == "insert" else str(given)), said
     if state == _PERMISSION:
         return REFUSED, said
-    if state.startswith(_OURS):
-        return f"{REFUSED} with {state}", said
     if state == _NOT_NULL:
         return f"refused by NOT NULL of {answer['column']}", said
     if state == _UNIQUE and cell.tolerant:

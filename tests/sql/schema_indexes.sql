@@ -202,7 +202,7 @@ SELECT set_eq(
         t.relnamespace = 'public'::regnamespace
         AND t.relname IN (
             'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-            'team_members', 'settings', 'jobs'
+            'team_members', 'team_invitations', 'settings', 'jobs'
         )
     $$,
     'TABLE expected',
