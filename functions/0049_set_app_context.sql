@@ -22,8 +22,8 @@ BEGIN
     END IF;
 
     PERFORM
-        set_config('app.current_user_id', coalesce(p_user_id::text, ''), true),
-        set_config('app.ip_address', coalesce(p_ip_address::text, ''), true),
+        set_config('app.current_user_id', format('%s', p_user_id), true),
+        set_config('app.ip_address', format('%s', p_ip_address), true),
         set_config('app.user_agent', coalesce(left(p_user_agent, 1024), ''), true),
         set_config('app.session_id', coalesce(p_session_id, ''), true);
 END;

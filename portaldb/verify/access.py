@@ -128,12 +128,18 @@ class Access:
     functions: dict[str, list[str]]
     definers: dict[str, str]
     prepare: tuple[tuple[str, str], ...]
+    after: tuple[str, ...]
+    """Statements that follow the synthetic rows, for a state in which they could not be made."""
     oracles: dict[str, dict[str, str]]
     """What keys tell of others' rows, by the relation that is written and the key's name, with the reason."""
     notifies: dict[str, str]
     """Functions that NOTIFY, with the reason why what they send is nobody's secret."""
     calls: dict[str, list[Any]]
     """Arguments by which a function acts in the name of the tenant "@{each}": for oneself, and for nobody else."""
+    callers: dict[str, str]
+    """The tenant in whose name attacks call a function that lets not everyone in."""
+    fires: dict[str, tuple[str, str]]
+    """For a function of a trigger, which cannot be called: an actor, and the statement of theirs that fires it."""
     lints: dict[str, dict[str, AcceptedLint]]
     """What is accepted of each lint, by its stem and the object that it names."""
     tests: Path | None = None
@@ -291,9 +297,12 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
         functions={qualified(name): roles for name, roles in found.get("functions", {}).items()},
         definers={qualified(name): owner for owner, names in found.get("definers", {}).items() for name in names},
         prepare=tuple((each["role"], each["sql"]) for each in found.get("prepare", [])),
+        after=tuple(each["sql"] for each in found.get("after", [])),
         oracles={qualified(name): each for name, each in found.get("oracles", {}).items()},
         notifies={qualified(name): why for name, why in found.get("notifies", {}).items()},
         calls={qualified(name): each for name, each in found.get("calls", {}).items()},
+        callers={qualified(name): tenant for name, tenant in found.get("callers", {}).items()},
+        fires={qualified(name): (each["actor"], each["sql"]) for name, each in found.get("fires", {}).items()},
         tests=path.parent / settings["tests"] if "tests" in settings else None,
         trials=tuple(
             Statement(**{**each, "of": qualified(each["of"]), "before": tuple(each.get("before", []))})
@@ -371,11 +380,12 @@ def _check_names(access: Access) -> None:
         taken = name.partition("(")[2].removesuffix(")")
         if len(arguments) != (taken.count(",") + 1 if taken else 0):
             raise UsageError(f"the access file {access.path.name} calls {name} with {len(arguments)} arguments.")
-    unknown = {*access.oracles} - {*access.relations} | {*access.calls, *access.notifies} - {*access.functions}
+    named = {*access.calls, *access.callers, *access.fires, *access.notifies}
+    unknown = {*access.oracles} - {*access.relations} | named - {*access.functions}
     if unknown:
         raise UsageError(
             f"the access file {access.path.name} has no entry for {', '.join(sorted(unknown))}, which [oracles], "
-            "[calls] or [notifies] names."
+            "[calls], [callers], [fires] or [notifies] names."
         )
 
 

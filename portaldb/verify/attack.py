@@ -116,10 +116,15 @@ class _Attacks(Maker):
         ]
 
     def _callers(self, function: Function) -> Iterator[Actor]:
-        """One actor a role that may execute a function: of the services' a tenant."""
+        """One actor a role that may execute a function: of the services' a tenant, the one of [callers] if any."""
+        if function.full in self.access.fires:
+            who = self.access.fires[function.full][0]
+            yield from (actor for actor in self.access.actors if actor.name == who)
+            return
+        named = self.access.callers.get(function.full)
         for role in self.access.functions.get(function.full, []):
             acting = [actor for actor in self.access.actors if actor.role == role]
-            yield from sorted(acting, key=lambda actor: actor.tenant is None)[:1]
+            yield from sorted(acting, key=lambda actor: (actor.tenant is None, named not in (None, actor.tenant)))[:1]
 
     def _cells(
         self, attack: Attack, actor: Actor, *, found: Found | None = None, entry: Relation | None = None,
@@ -179,7 +184,11 @@ class _Attacks(Maker):
             "notifying": _array(each.oid for each in functions if each.full in self.access.notifies),
         }
         if function:
-            parts["call"] = self._call(function, actor.tenant)
+            fires = self.access.fires.get(function.full)
+            parts["run"] = (
+                sql.SQL(self.labels.filled(fires[1])) if fires  # a statement of the file
+                else sql.SQL("PERFORM {}").format(self._call(function, actor.tenant))
+            )  # fmt: skip
         if found:
             parts |= {"relation": found.identifier}
             parts |= {"schema_name": sql.Literal(found.schema), "table_name": sql.Literal(found.name)}

@@ -99,9 +99,9 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool, only
     return derived
 
 
-def into_state(access: Access, derived: list[Cell], *, live: bool) -> list[Cell]:
+def into_state(access: Access, derived: list[Cell], labels: Labels, *, live: bool) -> list[Cell]:
     """Let each trial of an actor that needs a state begin by putting the database into it."""
-    before = {actor.name: actor.before for actor in access.actors if actor.before and not live}
+    before = {actor.name: labels.filled(actor.before) for actor in access.actors if actor.before and not live}
     return [
         replace(cell, trial=replace(cell.trial, before=(before[cell.actor], *cell.trial.before)))
         if cell.trial and cell.actor in before

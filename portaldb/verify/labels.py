@@ -1,10 +1,13 @@
 """The ids that the labels of an access file stand for: other ones in each run, so that no real row is met."""
 
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 from psycopg import sql
+
+_LABEL = re.compile(r"'(@[\w-]+)'")
 
 
 class Labels:
@@ -43,6 +46,10 @@ class Labels:
         if isinstance(value, dict):
             return sql.SQL(value["sql"])
         return sql.Literal(self.value(value))
+
+    def filled(self, text: str) -> str:
+        """Put ids where a statement has labels, '@alpha'."""
+        return _LABEL.sub(lambda match: self.literal(match[1]).as_string(None), text)
 
     def array(self, values: Iterable[Any]) -> sql.Composable:
         """Write values as an array that takes the type of what it is compared with."""

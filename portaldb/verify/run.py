@@ -238,4 +238,4 @@ def prepare(
     derived = cells.derive(access, catalog, labels, live=live, only=only)
     derived += forms.derive(connection, access, catalog, labels, live=live, only=only)
     derived += attack.derive(access, catalog, labels, live=live, only=only)
-    return catalog, cells.into_state(access, derived, live=live)
+    return catalog, cells.into_state(access, derived, labels, live=live)

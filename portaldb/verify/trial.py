@@ -19,6 +19,8 @@ BATCH = 400
 _DONE = "00000"
 _PERMISSION = "42501"
 _INTEGRITY = "23"
+OURS = "PT"
+"""The class of what functions refuse by themselves: PT and the status of HTTP that it stands for."""
 _NOT_EMPTY_OF_REFERENCES = "0A000"
 
 
@@ -56,6 +58,8 @@ def insert_rows(connection: Connection, access: Access, labels: Labels, *, live:
                     values=sql.SQL(", ").join(map(labels.literal, row.values())),
                 )
             )
+    for statement in access.after:
+        connection.execute(labels.filled(statement).encode())
 
 
 def make_tools(connection: Connection, access: Access, *, live: bool) -> None:
@@ -135,6 +139,8 @@ def _judge(cell: Cell, answer: dict[str, Any]) -> tuple[str | frozenset[str], st
             return meaning, said
     if state == _PERMISSION:
         return REFUSED, said
+    if state.startswith(OURS):
+        return f"{REFUSED} with {state}", said
     if cell.command == "truncate" and state == _NOT_EMPTY_OF_REFERENCES:
         return ALLOWED, said
     if state.startswith(_INTEGRITY) and cell.tolerant:

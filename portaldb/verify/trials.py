@@ -16,7 +16,7 @@ from portaldb.verify.access import Access, Relation, Row, Statement
 from portaldb.verify.cells import REFUSED, Cell, Trial, into_state
 from portaldb.verify.found import Catalog, ForeignKey, Found, Rule
 from portaldb.verify.labels import Labels
-from portaldb.verify.trial import Result, attempt
+from portaldb.verify.trial import OURS, Result, attempt
 
 ACCEPTED, DONE = "accepted", "done"
 
@@ -25,7 +25,6 @@ _GONE = "22012"
 """What `still_there` divides by: the row went with another that referred to it, so it cannot show its own rule."""
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_LABEL = re.compile(r"'(@[\w-]+)'")
 
 
 def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool) -> list[Cell]:
@@ -36,7 +35,7 @@ def derive(access: Access, catalog: Catalog, labels: Labels, *, live: bool) -> l
         *(cell for found in tables for cell in maker.table(found, found.entry or Relation(""))),
         *(maker.statement(trial) for trial in access.trials if trial.live or not live),
     ]
-    return into_state(access, derived, live=live)
+    return into_state(access, derived, labels, live=live)
 
 
 def coverage(catalog: Catalog) -> list[Result]:
@@ -98,6 +97,8 @@ def _observed(cell: Cell, answer: dict[str, Any]) -> tuple[str, str]:
         return (ACCEPTED if cell.expected == ACCEPTED or cell.command == "insert" else str(given)), said
     if state == _PERMISSION:
         return REFUSED, said
+    if state.startswith(OURS):
+        return f"{REFUSED} with {state}", said
     if state == _NOT_NULL:
         return f"refused by NOT NULL of {answer['column']}", said
     if state == _UNIQUE and cell.tolerant:
@@ -146,11 +147,11 @@ class _Maker:
 
     def _cell(self, relation: str, what: str, statement: Statement) -> Cell:
         actor = next((actor for actor in self.access.actors if actor.name == statement.actor), None)
-        text = self._filled(statement.sql)
+        text = self.labels.filled(statement.sql)
         trial = Trial(
             actor.role if actor else self._role, text,
             context=self.labels.text(f"@{actor.tenant}") if actor and actor.tenant else "",
-            before=tuple(map(self._filled, statement.before)),
+            before=tuple(map(self.labels.filled, statement.before)),
             fetch=not statement.gives.startswith(REFUSED) and statement.gives != DONE,
         )  # fmt: skip
         return Cell(
@@ -222,10 +223,6 @@ class _Maker:
     @property
     def _role(self) -> str:
         return self.access.owner or "none"
-
-    def _filled(self, text: str) -> str:
-        """Put ids where a statement has labels, '@alpha'."""
-        return _LABEL.sub(lambda match: self.labels.literal(match[1]).as_string(None), text)
 
 
 def _identifier(name: str) -> sql.Identifier:

@@ -51,6 +51,9 @@ SELECT set_eq(
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
     ('portal_monitor', 'monitor_audit_summary', 'SELECT'),
     ('portal_monitor', 'monitor_encryption_keys', 'SELECT'),
+    ('portal_api', 'mcp_servers', 'DELETE'),
+    ('portal_api', 'user_server_configs', 'DELETE'),
+    ('portal_api', 'user_sessions', 'DELETE'),
     ('portal_api', 'audit_logs', 'SELECT'),
     ('portal_api', 'team_members', 'DELETE'),
     ('portal_api', 'team_invitations', 'DELETE'),
@@ -106,8 +109,28 @@ SELECT set_eq(
     ),
     ('portal_maintenance', 'user_server_configs', 'SELECT', 'encrypted_config id server_id user_id'),
     ('portal_maintenance', 'user_server_configs', 'UPDATE', 'encrypted_config'),
-    ('portal_api', 'users', 'SELECT', 'id is_active role'),
+    (
+        'portal_api', 'users', 'SELECT',
+        'azure_oid display_name email erased_at id is_active metadata role'
+    ),
     ('portal_api', 'users', 'INSERT', 'azure_oid display_name email metadata'),
+    (
+        'portal_api', 'users', 'UPDATE',
+        'azure_oid display_name email erased_at is_active last_login_at metadata role'
+    ),
+    ('portal_api', 'mcp_servers', 'SELECT', 'catalog_type created_by id'),
+    ('portal_api', 'user_server_configs', 'SELECT', 'id user_id'),
+    (
+        'portal_api', 'user_sessions', 'SELECT',
+        'expires_at family_id id is_active last_activity refresh_token refreshed_at '
+        'renewable_until session_token user_id'
+    ),
+    (
+        'portal_api', 'user_sessions', 'INSERT',
+        'expires_at family_id id ip_address refresh_token renewable_until session_token '
+        'user_agent user_id'
+    ),
+    ('portal_api', 'user_sessions', 'UPDATE', 'is_active last_activity refreshed_at'),
     (
         'portal_api', 'audit_logs', 'INSERT',
         'action details id ip_address resource_id resource_type session_id user_agent user_id'

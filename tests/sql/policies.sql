@@ -76,6 +76,137 @@ FROM unnest(
     ]
 ) AS t (name);
 
+-- What the functions of portal_api may do to users and to what is theirs
+INSERT INTO expected
+VALUES
+(
+    'users',
+    'users_api_update',
+    'permissive',
+    'w',
+    'portal_api',
+    '(id = ( SELECT public.current_app_user_id() AS current_app_user_id))',
+    NULL
+),
+('user_sessions', 'user_sessions_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
+(
+    'mcp_servers',
+    'mcp_servers_api_erase_read',
+    'permissive',
+    'r',
+    'portal_api',
+    '(((catalog_type)::text = ''custom''::text) AND (EXISTS ( SELECT 1 FROM public.users u '
+    'WHERE ((u.id = mcp_servers.created_by) AND (u.erased_at IS NOT NULL)))))',
+    NULL
+),
+(
+    'user_sessions',
+    'user_sessions_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = user_sessions.user_id) AND '
+    '(u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'user_server_configs',
+    'user_server_configs_api_erase_read',
+    'permissive',
+    'r',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = user_server_configs.user_id) AND '
+    '(u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'team_invitations',
+    'team_invitations_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE (((u.id = team_invitations.user_id) '
+    'OR (u.id = team_invitations.invited_by)) AND (u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'team_invitations',
+    'team_invitations_api_erase_read',
+    'permissive',
+    'r',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE (((u.id = team_invitations.user_id) '
+    'OR (u.id = team_invitations.invited_by)) AND (u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'team_members',
+    'team_members_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = team_members.user_id) AND '
+    '(u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'users',
+    'users_api_admin_update',
+    'permissive',
+    'w',
+    'portal_api',
+    '((id >= ( SELECT r.everyone_from FROM public.app_reach r)) AND (id <= '
+    '''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))',
+    NULL
+),
+(
+    'user_sessions',
+    'user_sessions_api_admin_update',
+    'permissive',
+    'w',
+    'portal_api',
+    '((user_id >= ( SELECT r.everyone_from FROM public.app_reach r)) AND (user_id <= '
+    '''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))',
+    NULL
+),
+(
+    'user_server_configs',
+    'user_server_configs_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = user_server_configs.user_id) AND '
+    '(u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'mcp_servers',
+    'mcp_servers_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(((catalog_type)::text = ''custom''::text) AND (EXISTS ( SELECT 1 FROM public.users u '
+    'WHERE ((u.id = mcp_servers.created_by) AND (u.erased_at IS NOT NULL)))))',
+    NULL
+),
+(
+    'user_sessions',
+    'user_sessions_api_insert',
+    'permissive',
+    'a',
+    'portal_api',
+    NULL,
+    '(user_id = public.current_app_user_id())'
+),
+(
+    'user_sessions',
+    'user_sessions_api_update',
+    'permissive',
+    'w',
+    'portal_api',
+    '(user_id = ( SELECT public.current_app_user_id() AS current_app_user_id))',
+    NULL
+);
 -- An admin's range over the table's key
 INSERT INTO expected
 SELECT
@@ -200,7 +331,8 @@ INSERT INTO expected VALUES
 ),
 (
     'teams', 'teams_invited_read', 'permissive', 'r', 'portal_app',
-    '(id = ANY (( SELECT public.app_invited_team_ids() AS app_invited_team_ids)::uuid[]))', NULL
+    '(id = ANY (( SELECT public.app_invited_team_ids() AS app_invited_team_ids)::uuid[]))',
+    NULL
 ),
 (
     'teams', 'teams_api_create', 'permissive', 'a', 'portal_api',

@@ -7,6 +7,12 @@ SELECT plan(28);
 CREATE TEMPORARY TABLE expected (table_name, constraint_name, definition) AS
 VALUES
 (
+    'settings',
+    'valid_session_interval',
+    'CHECK ((((name)::text !~~ ''session_%''::text) OR (value ~ ''^[1-9][0-9]{0,5} '
+    '(seconds|minutes|hours|days)$''::text)))'
+),
+(
     'users', 'valid_role',
     'CHECK (((role)::text = ANY (ARRAY[''super_admin''::text, ''team_admin''::text, '
     '''standard_user''::text])))'
@@ -83,7 +89,12 @@ VALUES
     '''config_exported''::text, ''config_imported''::text, ''bulk_enable''::text, '
     '''bulk_disable''::text, ''user_created''::text, ''user_updated''::text, '
     '''role_changed''::text, ''custom_server_added''::text, '
-    '''custom_server_removed''::text])))'
+    '''custom_server_removed''::text, ''login_refused''::text, ''session_reuse_detected''::text, '
+    '''user_deactivated''::text, ''user_reactivated''::text, ''user_erased''::text, '
+    '''server_restart_requested''::text, ''team_created''::text, ''team_disbanded''::text, '
+    '''team_member_invited''::text, ''team_member_joined''::text, '
+    '''team_invitation_withdrawn''::text, ''team_member_removed''::text, '
+    '''team_role_changed''::text])))'
 ),
 (
     'audit_logs', 'audit_logs_user_id_fkey',
@@ -272,16 +283,19 @@ SELECT throws_ok(
 
 SELECT throws_ok(
     $$INSERT INTO public.audit_logs (action) VALUES ('looked')$$,
-    '23514', NULL, 'valid_action refuses an action that is none of the fourteen'
+    '23514', NULL, 'valid_action refuses any other action'
 );
 SELECT lives_ok(
     $$INSERT INTO public.audit_logs (action)
     SELECT a FROM unnest(ARRAY[
         'login', 'logout', 'server_enabled', 'server_disabled', 'config_updated', 'config_exported',
         'config_imported', 'bulk_enable', 'bulk_disable', 'user_created', 'user_updated', 'role_changed',
-        'custom_server_added', 'custom_server_removed'
+        'custom_server_added', 'custom_server_removed', 'login_refused', 'session_reuse_detected',
+        'user_deactivated', 'user_reactivated', 'user_erased', 'server_restart_requested', 'team_created',
+        'team_disbanded', 'team_member_invited', 'team_member_joined', 'team_invitation_withdrawn',
+        'team_member_removed', 'team_role_changed'
     ]) AS a$$,
-    'valid_action takes the fourteen actions'
+    'valid_action takes the document''s fourteen actions and ours'
 );
 SELECT throws_ok(
     $$INSERT INTO public.audit_logs (action, user_id) VALUES ('login', public.uuid_generate_v4())$$,

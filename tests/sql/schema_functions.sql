@@ -7,6 +7,173 @@ SELECT plan(8);
 CREATE TEMPORARY TABLE expected AS
 VALUES
 (
+    'create_session',
+    '',
+    'TABLE(session_id uuid, session_token text, refresh_token text, expires_at timestamp '
+    'with time zone)',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'end_all_sessions',
+    'p_user_id uuid DEFAULT NULL::uuid',
+    'integer',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'reactivate_user',
+    'p_user_id uuid',
+    'text',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'deactivate_user',
+    'p_user_id uuid',
+    'text',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'set_user_role',
+    'p_user_id uuid, p_role text',
+    'text',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'lock_user',
+    'p_user_id uuid',
+    'TABLE(role text, is_active boolean, is_last boolean)',
+    'portal_api',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
+    'end_session',
+    'p_session_id uuid DEFAULT NULL::uuid',
+    'integer',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'authenticate',
+    'p_session_token text, p_ip_address inet DEFAULT NULL::inet, p_user_agent text DEFAULT '
+    'NULL::text',
+    'TABLE(user_id uuid, session_id uuid, role text, expires_at timestamp with time zone)',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'erase_user',
+    'p_user_id uuid',
+    'text',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'sign_in',
+    'p_azure_oid text, p_email text, p_display_name text DEFAULT NULL::text, p_metadata '
+    'jsonb DEFAULT NULL::jsonb',
+    'TABLE(outcome text, user_id uuid, role text, is_new boolean)',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'refresh_session',
+    'p_refresh_token text, p_ip_address inet DEFAULT NULL::inet, p_user_agent text DEFAULT '
+    'NULL::text',
+    'TABLE(outcome text, session_id uuid, session_token text, refresh_token text, expires_at '
+    'timestamp with time zone)',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    'portal_app'
+),
+(
+    'end_sessions',
+    'p_user_id uuid, p_family_id uuid',
+    'integer',
+    'portal_api',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
+    'refuse_last_super_admin',
+    'p_is_last boolean',
+    'void',
+    'portal_api',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
+    'refuse_erased_user',
+    '',
+    'trigger',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+('token_digest', 'p_token text', 'text', 'portal_api', false, 'i', '', ''),
+(
+    'refuse_erased_maker',
+    '',
+    'trigger',
+    'portal_api',
+    true,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
+    'open_session',
+    'p_user_id uuid, p_family_id uuid, p_renewable_until timestamp with time zone',
+    'TABLE(session_id uuid, session_token text, refresh_token text, expires_at timestamp '
+    'with time zone)',
+    'portal_api',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
     'update_updated_at', '', 'trigger',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
 ),
@@ -153,7 +320,7 @@ VALUES
 ),
 (
     'base64url_encode', 'value bytea', 'text',
-    'mcp_admin', false, 'i', '', 'portal_app portal_runner'
+    'mcp_admin', false, 'i', '', 'portal_api portal_app portal_runner'
 ),
 (
     'base64url_decode', 'value text', 'bytea',

@@ -7,6 +7,10 @@ SELECT plan(3);
 CREATE TEMPORARY TABLE expected (index_name, definition) AS
 VALUES
 (
+    'idx_sessions_family_id',
+    'ON public.user_sessions USING btree (family_id) WHERE (family_id IS NOT NULL)'
+),
+(
     'idx_active_users',
     'ON public.users USING btree (role, is_active) WHERE (is_active = true)'
 ),

@@ -23,6 +23,10 @@ SELECT set_eq(
 
 CREATE TEMPORARY TABLE expected (table_name, position, column_name, type, required, value) AS
 VALUES
+('user_sessions', 11, 'family_id', 'uuid', false, NULL),
+('user_sessions', 13, 'renewable_until', 'timestamp with time zone', false, NULL),
+('users', 11, 'erased_at', 'timestamp with time zone', false, NULL),
+('user_sessions', 12, 'refreshed_at', 'timestamp with time zone', false, NULL),
 ('users', 1, 'id', 'uuid', true, 'public.uuid_generate_v4()'),
 ('users', 2, 'azure_oid', 'character varying(255)', true, NULL),
 ('users', 3, 'email', 'character varying(255)', true, NULL),

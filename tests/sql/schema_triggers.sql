@@ -1,4 +1,4 @@
--- The spec's three triggers are there, enabled, and keep updated_at true; so are encrypted_config's and the change feed's.
+-- Every trigger is there and enabled, and the spec's three keep updated_at true.
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
@@ -35,9 +35,34 @@ SELECT set_eq(
         'CREATE TRIGGER require_encrypted_config BEFORE INSERT OR UPDATE OF encrypted_config '
         'ON public.user_server_configs FOR EACH ROW EXECUTE FUNCTION public.require_encrypted_config()',
         'O'
+    ),
+    (
+        'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.user_sessions '
+        'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.user_server_configs '
+        'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.team_members '
+        'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.team_invitations '
+        'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
+        'O'
+    ),
+    (
+        'CREATE TRIGGER refuse_erased_maker AFTER INSERT ON public.mcp_servers '
+        'FOR EACH ROW WHEN ((new.created_by IS NOT NULL)) EXECUTE FUNCTION public.refuse_erased_maker()',
+        'O'
     )
     $$,
-    'the four triggers are there, and no other but the change feed''s'
+    'these triggers are there, and no other but the change feed''s'
 );
 SELECT set_eq(
     $$

@@ -76,7 +76,7 @@ DECLARE
     v_read  text;
 BEGIN
     PERFORM set_config('search_path', concat('portaldb_verify, ', {schema}, ', pg_catalog'), true);
-    PERFORM {call};
+    {run};
     FOREACH v_read IN ARRAY v_reads
     LOOP
         EXECUTE v_read;

@@ -63,7 +63,7 @@ BEGIN
         EXECUTE format('CREATE DOMAIN pg_temp.%I AS pg_catalog.%I CHECK (pg_temp.spy())', v_made.name, v_made.name);
     END LOOP;
     PERFORM set_config('search_path', concat('pg_temp, ', {schema}, ', pg_catalog'), true);
-    PERFORM {call};
+    {run};
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 END
 $do$

@@ -1,0 +1,3 @@
+-- Drops asking who a session's token belongs to.
+
+DROP FUNCTION public.authenticate(text, inet, text);
