@@ -1,4 +1,4 @@
--- A page of the trail comes in its order by an index, whoever asks and whatever for, and pages join without a gap.
+-- A page of the trail comes by an index, whoever asks for what, and pages join without a gap.
 \ir begin.psql
 SELECT plan(15);
 
@@ -18,35 +18,35 @@ SELECT
     'session' AS resource_type,
     ('20000000-0000-0000-0000-' || lpad((n % 500)::text, 12, '0'))::uuid AS resource_id,
     -- Four entries of one moment, over both months
-    timestamptz '2024-01-05 00:00:00+00' + (n / 4) * interval '6 minutes' AS timestamp
+    timestamptz '2024-01-05 00:00:00+00' + (n / 4) * interval '6 minutes' AS moment
 FROM generate_series(1, 40000) AS n;
 SET LOCAL session_replication_role = origin;
 ANALYZE public.audit_logs, public.users;
 
--- What a sequential scan reads of the partitions is counted at the table, what an index finds at the
--- index.
+-- What a sequential scan reads of the partitions is counted at the table, what an index finds at
+-- the index.
 CREATE FUNCTION tap.scanned() RETURNS bigint LANGUAGE sql AS $$
 SELECT sum(pg_stat_get_xact_tuples_returned(i.inhrelid))::bigint
 FROM pg_inherits AS i
 WHERE i.inhparent = 'public.audit_logs'::regclass
 $$;
-CREATE FUNCTION tap.scanned_by(args text) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION tap.scanned_by(query text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_before bigint := tap.scanned();
+    v_rows   bigint;
 BEGIN
-    EXECUTE 'SELECT count(*) FROM public.read_audit_log(' || args || ')';
+    EXECUTE query INTO v_rows;
     RETURN tap.scanned() - v_before;
 END;
 $$;
 SELECT cmp_ok(
-
-       (SELECT tap.scanned() FROM (SELECT count(*) FROM public.audit_logs AS l WHERE l.details IS NULL) AS c),
+    tap.scanned_by('SELECT count(*) FROM public.audit_logs AS l WHERE l.details IS NULL'),
     '>=', 40000::bigint, 'a sequential scan is counted'
 );
 
 -- Reads page by page, as a program would
-
-    REATE FUNCTION tap.walked(p_action text, p_user uuid) RETURNS TABLE (n bigint, distinct_n bigint, in_order boolean)
+CREATE FUNCTION tap.walked(p_action text, p_user uuid)
+RETURNS TABLE (n bigint, distinct_n bigint, in_order boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_row  record;
@@ -79,13 +79,17 @@ $$;
 SET LOCAL ROLE portal_app;
 
 -- As a user, then as a super_admin
-SELECT
-    set_config('app.current_user_id', '10000000-0000-0000-0000-000000000042', true) \g /dev/null
-SELECT is(tap.scanned_by(a), 0::bigint, 'a user''s own page needs no sequential scan: ' || a)
+SET LOCAL app.current_user_id = '10000000-0000-0000-0000-000000000042';
+SELECT is(
+    tap.scanned_by('SELECT count(*) FROM public.read_audit_log(' || a || ')'), 0::bigint,
+    'a user''s own page needs no sequential scan: ' || a
+)
 FROM unnest(ARRAY['', 'p_action => ''login''', 'p_before => ''2024-01-20 00:00:00+00''']) AS a;
-SELECT
-    set_config('app.current_user_id', '10000000-0000-0000-0000-000000000001', true) \g /dev/null
-SELECT is(tap.scanned_by(a), 0::bigint, 'nor does everyone''s: ' || a)
+SET LOCAL app.current_user_id = '10000000-0000-0000-0000-000000000001';
+SELECT is(
+    tap.scanned_by('SELECT count(*) FROM public.read_audit_log(' || a || ')'), 0::bigint,
+    'nor does everyone''s: ' || a
+)
 FROM unnest(ARRAY[
     '', 'p_action => ''login''', 'p_action => ''user_erased''',
     'p_before => ''2024-01-20 00:00:00+00''',
@@ -95,7 +99,7 @@ FROM unnest(ARRAY[
 
 -- Page by page
 SELECT results_eq(
-    'SELECT * FROM tap.walked(''login'', NULL)', 'VALUES (11520::bigint, 11520::bigint, true)',
+    'SELECT * FROM tap.walked(''login'', NULL)', 'VALUES (11519::bigint, 11519::bigint, true)',
     'page by page a super_admin reads every login of the time once, newest first'
 );
 SELECT results_eq(
@@ -104,7 +108,7 @@ SELECT results_eq(
 );
 
 -- Without a context, and directly
-SELECT set_config('app.current_user_id', '', true) \g /dev/null
+SET LOCAL app.current_user_id = '';
 SELECT throws_ok(
     'SELECT * FROM public.read_audit_log()', 'PT401', NULL, 'nobody reads nothing without a context'
 );

@@ -125,8 +125,9 @@ VALUES
     'permissive',
     'd',
     'portal_api',
-    '(EXISTS ( SELECT 1 FROM public.users u WHERE (((u.id = team_invitations.user_id) '
-    'OR (u.id = team_invitations.invited_by)) AND (u.erased_at IS NOT NULL))))',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = ANY '
+    '(ARRAY[team_invitations.user_id, team_invitations.invited_by])) '
+    'AND (u.erased_at IS NOT NULL))))',
     NULL
 ),
 (
@@ -135,8 +136,9 @@ VALUES
     'permissive',
     'r',
     'portal_api',
-    '(EXISTS ( SELECT 1 FROM public.users u WHERE (((u.id = team_invitations.user_id) '
-    'OR (u.id = team_invitations.invited_by)) AND (u.erased_at IS NOT NULL))))',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = ANY '
+    '(ARRAY[team_invitations.user_id, team_invitations.invited_by])) '
+    'AND (u.erased_at IS NOT NULL))))',
     NULL
 ),
 (
@@ -367,7 +369,8 @@ INSERT INTO expected VALUES
 (
     'audit_logs', 'audit_logs_api_nameless_read', 'permissive', 'r', 'portal_api',
     '((user_id IS NULL) AND ((( SELECT u.role FROM public.users u'
-    ' WHERE (u.id = ( SELECT r.user_id FROM public.app_reach r))))::text = ''super_admin''::text))', NULL
+    ' WHERE (u.id = ( SELECT r.user_id FROM public.app_reach r))))::text = ''super_admin''::text))',
+    NULL
 );
 
 SELECT set_eq(
