@@ -39,6 +39,10 @@ DECLARE
     v_from     timestamptz := coalesce(p_from, '-infinity');
     v_below    timestamptz := coalesce(least(p_before, p_to), 'infinity');
     v_below_id uuid := uuid '00000000-0000-0000-0000-000000000000';
+    v_low      timestamptz;
+    v_left     integer := p_limit;
+    v_got      integer;
+    v_days     integer := 31;
 BEGIN
     PERFORM public.require_app_user();
 
@@ -85,43 +89,61 @@ BEGIN
             AND (l.timestamp < v_below OR l.id < v_below_id)
         ORDER BY l.timestamp DESC, l.id DESC
         LIMIT p_limit;
-    ELSIF v_user_ids IS NOT NULL AND p_action IS NOT NULL THEN
-        RETURN QUERY
-        SELECT e.*
-        FROM (SELECT DISTINCT w.id FROM unnest(v_user_ids) AS w (id)) AS w
-        CROSS JOIN LATERAL (
-            SELECT l.*
-            FROM public.audit_logs AS l
-            WHERE
-                l.user_id = w.id
-                AND l.action = p_action
-                AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
-                AND l.timestamp >= v_from
-                AND l.timestamp <= v_below
-                AND (l.timestamp < v_below OR l.id < v_below_id)
-            ORDER BY l.timestamp DESC, l.id DESC
-            LIMIT p_limit
-        ) AS e
-        ORDER BY e.timestamp DESC, e.id DESC
-        LIMIT p_limit;
     ELSIF v_user_ids IS NOT NULL THEN
-        RETURN QUERY
-        SELECT e.*
-        FROM (SELECT DISTINCT w.id FROM unnest(v_user_ids) AS w (id)) AS w
-        CROSS JOIN LATERAL (
-            SELECT l.*
-            FROM public.audit_logs AS l
-            WHERE
-                nullif(l.user_id, '00000000-0000-0000-0000-000000000000') = w.id
-                AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
-                AND l.timestamp >= v_from
-                AND l.timestamp <= v_below
-                AND (l.timestamp < v_below OR l.id < v_below_id)
-            ORDER BY l.timestamp DESC, l.id DESC
-            LIMIT p_limit
-        ) AS e
-        ORDER BY e.timestamp DESC, e.id DESC
-        LIMIT p_limit;
+        -- Of one user at once; of many in steps back in time, each four times as long, because each
+        -- of them is looked for in every partition of a step.
+        LOOP
+            v_low := v_from;
+            IF cardinality(v_user_ids) > 1 AND v_days < 1000 AND v_below > '2000-01-01' THEN
+                v_low := greatest(
+                    v_from, least(v_below, CURRENT_TIMESTAMP) - make_interval(days => v_days)
+                );
+                v_days := v_days * 4;
+            END IF;
+            IF p_action IS NOT NULL THEN
+                RETURN QUERY
+                SELECT e.*
+                FROM (SELECT DISTINCT w.id FROM unnest(v_user_ids) AS w (id)) AS w
+                CROSS JOIN LATERAL (
+                    SELECT l.*
+                    FROM public.audit_logs AS l
+                    WHERE
+                        l.user_id = w.id
+                        AND l.action = p_action
+                        AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
+                        AND l.timestamp >= v_low
+                        AND l.timestamp <= v_below
+                        AND (l.timestamp < v_below OR l.id < v_below_id)
+                    ORDER BY l.timestamp DESC, l.id DESC
+                    LIMIT v_left
+                ) AS e
+                ORDER BY e.timestamp DESC, e.id DESC
+                LIMIT v_left;
+            ELSE
+                RETURN QUERY
+                SELECT e.*
+                FROM (SELECT DISTINCT w.id FROM unnest(v_user_ids) AS w (id)) AS w
+                CROSS JOIN LATERAL (
+                    SELECT l.*
+                    FROM public.audit_logs AS l
+                    WHERE
+                        nullif(l.user_id, '00000000-0000-0000-0000-000000000000') = w.id
+                        AND (p_resource_type IS NULL OR l.resource_type = p_resource_type)
+                        AND l.timestamp >= v_low
+                        AND l.timestamp <= v_below
+                        AND (l.timestamp < v_below OR l.id < v_below_id)
+                    ORDER BY l.timestamp DESC, l.id DESC
+                    LIMIT v_left
+                ) AS e
+                ORDER BY e.timestamp DESC, e.id DESC
+                LIMIT v_left;
+            END IF;
+            GET DIAGNOSTICS v_got = ROW_COUNT;
+            v_left := v_left - v_got;
+            EXIT WHEN v_left = 0 OR v_low = v_from;
+            v_below := v_low;
+            v_below_id := '00000000-0000-0000-0000-000000000000';
+        END LOOP;
     ELSIF p_action IS NOT NULL THEN
         -- Rows of columns and no equality: so only idx_audit_logs_action_timestamp can answer, and
         -- nobody walks the whole trail for an action that is rare.

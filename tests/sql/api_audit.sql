@@ -1,6 +1,6 @@
 -- A page of the trail comes by an index, whoever asks for what, and pages join without a gap.
 \ir begin.psql
-SELECT plan(15);
+SELECT plan(18);
 
 INSERT INTO public.users (id, azure_oid, email, role)
 SELECT
@@ -105,6 +105,33 @@ SELECT results_eq(
 SELECT results_eq(
     'SELECT * FROM tap.walked(NULL, ''10000000-0000-0000-0000-000000000042'')',
     'VALUES (173::bigint, 173::bigint, true)', 'and every entry of a user'
+);
+
+-- As a narrowed team_admin, whose members are looked for in steps back in time
+RESET ROLE;
+UPDATE public.settings SET value = 'teams' WHERE name = 'team_admin_scope';
+UPDATE public.users SET role = 'team_admin' WHERE azure_oid = 'reader 50';
+INSERT INTO public.teams (id, name) VALUES ('30000000-0000-0000-0000-000000000001', 'readers');
+INSERT INTO public.team_members (team_id, user_id, role)
+SELECT
+    '30000000-0000-0000-0000-000000000001' AS team_id,
+    u.id AS user_id,
+    CASE u.azure_oid WHEN 'reader 50' THEN 'admin' ELSE 'member' END AS role
+FROM public.users AS u
+WHERE u.azure_oid IN ('reader 42', 'reader 43', 'reader 44', 'reader 50');
+SET LOCAL ROLE portal_app;
+SET LOCAL app.current_user_id = '10000000-0000-0000-0000-000000000050';
+SELECT results_eq(
+    'SELECT * FROM tap.walked(NULL, NULL)', 'VALUES (692::bigint, 692::bigint, true)',
+    'page by page a narrowed team_admin reads every entry of the members once, newest first'
+);
+SELECT results_eq(
+    $$SELECT count(*), min(l.timestamp) > '2024-01-01' FROM public.read_audit_log(p_limit => 1000) AS l$$,
+    'VALUES (800::bigint, true)', 'and a page goes back as far as it must'
+);
+SELECT is(
+    (SELECT count(*) FROM public.read_audit_log(p_limit => 1000, p_action => 'login')), 267::bigint,
+    'that of an action too'
 );
 
 -- Without a context, and directly
