@@ -42,7 +42,7 @@ DECLARE
     v_low      timestamptz;
     v_left     integer := p_limit;
     v_got      integer;
-    v_days     integer := 31;
+    v_days     integer;
 BEGIN
     PERFORM public.require_app_user();
 
@@ -92,13 +92,13 @@ BEGIN
     ELSIF v_user_ids IS NOT NULL THEN
         -- Of one user at once; of many in steps back in time, each four times as long, because each
         -- of them is looked for in every partition of a step.
+        FOREACH v_days IN ARRAY ARRAY[31, 124, 496, NULL]
         LOOP
             v_low := v_from;
-            IF cardinality(v_user_ids) > 1 AND v_days < 1000 AND v_below > '2000-01-01' THEN
+            IF cardinality(v_user_ids) > 1 AND v_below > '2000-01-01' THEN
                 v_low := greatest(
                     v_from, least(v_below, CURRENT_TIMESTAMP) - make_interval(days => v_days)
                 );
-                v_days := v_days * 4;
             END IF;
             IF p_action IS NOT NULL THEN
                 RETURN QUERY
