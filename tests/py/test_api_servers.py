@@ -266,15 +266,15 @@ def test_a_name_is_taken_by_whoever_commits_first(url: str) -> None:
 LATE = """
 CREATE OR REPLACE FUNCTION public.require_app_user() RETURNS uuid LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('test.late') = 'yes' THEN
-        PERFORM set_config('test.late', 'no', true);
+    IF current_setting('test.late')::integer > 0 THEN
+        PERFORM set_config('test.late', (current_setting('test.late')::integer - 1)::text, true);
         RETURN public.current_app_user_id();
     END IF;
     RAISE EXCEPTION 'deactivated' USING ERRCODE = 'PT401';
 END;
 $$
 """
-"""It finds the user active the first time it is asked in a transaction, and not after."""
+"""It finds the user active as often as test.late says, and not after."""
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,8 @@ def test_shut_out_in_the_middle_is_no_raw_refusal(url: str, query: str, states: 
         connection.execute("UPDATE public.users SET is_active = false WHERE id = %s", [user])
     state = None
     with acting(url, user) as connection:
-        connection.execute("SET LOCAL test.late = 'yes'")
+        # hold_app_user() asks twice
+        connection.execute("SET LOCAL test.late = 2")
         try:
             connection.execute(query.encode(), {"server": server, "document": document})
         except psycopg.Error as error:

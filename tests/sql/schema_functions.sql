@@ -228,6 +228,10 @@ VALUES
     'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'hold_app_user', '', 'uuid',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
     'enable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
