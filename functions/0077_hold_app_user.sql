@@ -9,10 +9,12 @@ CREATE FUNCTION public.hold_app_user() RETURNS uuid
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_user_id uuid := public.require_app_user();
 BEGIN
     PERFORM 1
     FROM public.users AS u
-    WHERE u.id = public.require_app_user()
+    WHERE u.id = v_user_id
     FOR KEY SHARE;
     -- Whoever was erased while this waited is nobody now.
     RETURN public.require_app_user();
