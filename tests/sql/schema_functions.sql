@@ -289,13 +289,6 @@ VALUES
     'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
-    'import_config',
-    'p_entry jsonb, p_overwrite boolean, OUT outcome text, OUT reason text, '
-    'OUT secret_missing boolean, OUT server_id uuid, OUT is_new_server boolean',
-    'record',
-    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
-),
-(
     'import_configs',
     'p_document jsonb, p_all_or_nothing boolean DEFAULT true, p_overwrite boolean DEFAULT false',
     'TABLE(ordinal integer, name text, outcome text, reason text, secret_missing boolean)',
