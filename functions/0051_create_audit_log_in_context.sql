@@ -44,5 +44,6 @@ $$;
 COMMENT ON FUNCTION public.create_audit_log(uuid, varchar, varchar, uuid, jsonb, inet, text) IS
 'Writes one audit entry as the user of the context and returns its id. A NULL p_user_id stands for that user; NULL for '
 'p_ip_address and p_user_agent for those of set_app_context(), which names the session too.
-Errors: 42501 p_user_id is another user''s; 23514 valid_action does not know p_action.
+Errors: 22001 a text is too long; 23502 p_action is NULL; 23503 the user of the context is unknown; 23514 valid_action
+does not know p_action; 42501 p_user_id is another user''s.
 Example: SELECT create_audit_log(NULL, ''config_exported'', ''report'', NULL, ''{"rows": 3}'', NULL, NULL);';

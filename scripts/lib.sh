@@ -89,7 +89,7 @@ missing() {
 }
 
 # The packages of a wish: server (PostgreSQL and what tests it), engine (Docker), browser (for the report page), python,
-# node (with a JOSE library that reads what we encrypt)
+# node (with a JOSE library that reads what we encrypt, and a client of the server)
 names_of() {
     local wish postgresql
     for wish; do
@@ -104,7 +104,7 @@ names_of() {
                 ;;
             node)
                 command -v node >/dev/null || echo nodejs
-                echo node-jose
+                echo node-jose node-pg
                 ;;
             server)
                 postgresql=$(find_postgresql)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-MISSING = "needs Node.js with its package jose (on Debian: apt-get install nodejs node-jose), and there is none here"
+MISSING = "needs Node.js with its packages jose and pg (apt-get install nodejs node-jose node-pg), and lacks one here"
 
 SCRIPT = Path(__file__).parents[1] / "js/jose.cjs"
 ALGORITHMS = ["dir", "A256CBC-HS512", "A256GCM"]
@@ -104,13 +104,13 @@ def _run_node(*words: str, said: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def _node_answers() -> bool:
-    return shutil.which("node") is not None and _run_node("-e", "require('jose').compactDecrypt.call").returncode == 0
+def _node_answers(script: str) -> bool:
+    return shutil.which("node") is not None and _run_node("-e", script).returncode == 0
 
 
-def _require_node() -> None:
-    """Leave a test out where Node or jose is missing, and say so; where CI runs, that is a failure."""
-    if not _node_answers():
+def _require_node(script: str = "require('jose').compactDecrypt.call") -> None:
+    """Leave a test out where Node or a package is missing, and say so; where CI runs, that is a failure."""
+    if not _node_answers(script):
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING, pytrace=False)
         pytest.skip(MISSING)
