@@ -228,6 +228,10 @@ VALUES
     'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'hold_app_user', '', 'uuid',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
     'enable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
@@ -283,13 +287,6 @@ VALUES
 (
     'config_entry_fault', 'p_entry jsonb', 'text',
     'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
-),
-(
-    'import_config',
-    'p_entry jsonb, p_overwrite boolean, OUT outcome text, OUT reason text, '
-    'OUT secret_missing boolean, OUT server_id uuid, OUT is_new_server boolean',
-    'record',
-    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
     'import_configs',
