@@ -18,8 +18,9 @@ BEGIN
     refresh_token := public.base64url_encode(public.gen_random_bytes(32));
     expires_at := least(
         p_renewable_until,
-        CURRENT_TIMESTAMP
-        + (SELECT s.value FROM public.settings AS s WHERE s.name = 'session_lifetime')::interval
+        CURRENT_TIMESTAMP + coalesce(
+            (SELECT s.value FROM public.settings AS s WHERE s.name = 'session_lifetime'), '0 seconds'
+        )::interval
     );
     INSERT INTO public.user_sessions (
         id, user_id, session_token, refresh_token, expires_at, family_id, renewable_until,
@@ -41,7 +42,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    -- Whoever deactivates the user waits, and then ends this session too.
+    v_user_id uuid := public.hold_app_user();
 BEGIN
     SELECT s.session_id, s.session_token, s.refresh_token, s.expires_at
     INTO session_id, session_token, refresh_token, expires_at
