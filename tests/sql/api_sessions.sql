@@ -250,8 +250,10 @@ SELECT results_eq(
     'the new one is of the same family, renewable as long as the first'
 );
 SELECT results_eq(
-    $$SELECT is_active, refreshed_at FROM public.user_sessions WHERE id = tap.session(1)$$,
-    $$VALUES (false, CURRENT_TIMESTAMP)$$, 'and the old one used'
+    $$SELECT is_active, refreshed_at, expires_at - CURRENT_TIMESTAMP
+    FROM public.user_sessions WHERE id = tap.session(1)$$,
+    $$VALUES (false, CURRENT_TIMESTAMP, interval '1 day')$$,
+    'and the old one used, and kept as long as that'
 );
 SET LOCAL ROLE portal_app;
 SELECT lives_ok('SELECT * FROM public.authenticate(tap.token(3))', 'the new token serves');
