@@ -1,4 +1,4 @@
--- Roles in a team change, and members leave or are removed; an active admin always remains.
+-- Roles in a team change, and members leave or are removed; none of it takes the last active admin.
 -- depends: 0051_create_audit_log_in_context 0095_require_team_admin
 --
 -- They belong to portal_api, whose policies let it write the teams that the context's user leads.

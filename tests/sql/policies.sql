@@ -85,7 +85,8 @@ VALUES
     'permissive',
     'w',
     'portal_api',
-    '((id = ( SELECT public.current_app_user_id() AS current_app_user_id)) AND (erased_at IS NULL))',
+    '((id = ( SELECT public.current_app_user_id() AS current_app_user_id)) '
+    'AND (erased_at IS NULL))',
     '(id = ( SELECT public.current_app_user_id() AS current_app_user_id))'
 ),
 ('user_sessions', 'user_sessions_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
