@@ -52,7 +52,7 @@ ALTER TABLE public.audit_logs ATTACH PARTITION public.{table} FOR VALUES FROM (%
 
 -- name: months
 SELECT
-    to_char(m.month, '"audit_logs_"YYYY_MM') AS name, m.month::text, (m.month + interval '1 month')::text
+    to_char(m.month, '"audit_logs_"YYYY_MM') AS name, m.month AS since, m.month + interval '1 month' AS until
 FROM (
     SELECT date_trunc('month', CURRENT_TIMESTAMP) - make_interval(months => g.ago) AS month
     FROM generate_series(1, %(months)s::int) AS g (ago)
@@ -64,6 +64,57 @@ UPDATE public.user_server_configs SET enabled = false WHERE user_id IN (
 );
 VACUUM (ANALYZE) public.user_server_configs;
 CHECKPOINT
+
+-- name: feed
+DO $$
+DECLARE
+    v_name name;
+BEGIN
+    FOR v_name IN
+        SELECT t.tgname FROM pg_trigger AS t
+        WHERE t.tgrelid = 'public.user_server_configs'::regclass AND t.tgname LIKE 'notify\_%'
+    LOOP
+        EXECUTE format('ALTER TABLE public.user_server_configs {does} TRIGGER %I', v_name);
+    END LOOP;
+END;
+$$
+
+-- name: alone
+-- A connection serves one user for fifty statements, then another.
+\set turn mod(:i, 50)
+\set i :i + 1
+\if :turn = 0
+\set n {who}
+SELECT
+    set_config('app.current_user_id', md5('user ' || :n)::uuid::text, false),
+    set_config('app.ip_address', '192.0.2.1', false),
+    set_config('app.user_agent', 'Mozilla/5.0', false),
+    set_config('app.session_id', 'a session', false);
+\endif
+\set at random(:oldest, :newest)
+{query}
+
+-- name: in_transaction
+\set n {who}
+\set i :i + 1
+\set at random(:oldest, :newest)
+BEGIN;
+SELECT public.set_app_context(md5('user ' || :n)::uuid, '192.0.2.1', 'Mozilla/5.0', 'a session');
+{query}
+COMMIT;
+
+-- name: request
+\set n {who}
+BEGIN;
+{query}
+COMMIT;
+
+-- name: statement
+\set n {who}
+{query}
+
+-- name: offset
+SELECT * FROM public.audit_logs ORDER BY timestamp DESC, id DESC LIMIT 50 OFFSET %(offset)s
 
 -- name: bare_session
 SELECT s.user_id, s.id, u.role, s.expires_at
@@ -103,7 +154,10 @@ SELECT * FROM public.user_dashboard WHERE user_id = md5('user ' || :n)::uuid;
 SELECT * FROM public.read_audit_log(p_before => to_timestamp(:at));
 
 -- name: page_of_user
-SELECT * FROM public.read_audit_log(p_user_id => md5('user ' || :who)::uuid, p_before => to_timestamp(:at));
+SELECT * FROM public.read_audit_log(p_user_id => md5('user ' || 2)::uuid, p_before => to_timestamp(:at));
+
+-- name: page_of_own
+SELECT * FROM public.read_audit_log(p_before => to_timestamp(:at));
 
 -- name: page_of_action
 SELECT * FROM public.read_audit_log(p_action => 'login', p_before => to_timestamp(:at));
