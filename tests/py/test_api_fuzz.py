@@ -201,7 +201,9 @@ def arguments(kind: str, world: World) -> st.SearchStrategy[Any]:
     kinds: dict[str, st.SearchStrategy[Any]] = {
         "uuid": uuids,
         "uuid[]": st.none() | st.lists(uuids, max_size=8) | st.just([world.ids[0]] * 1500),
-        "text": TEXTS | st.sampled_from(world.ids) | st.text(st.characters(exclude_characters="\x00"), max_size=20),
+        "text": TEXTS
+        | st.sampled_from(world.ids)
+        | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20),
         "character varying": TEXTS,
         "jsonb": HOSTILE_JSON,
         "inet": st.sampled_from((None, "192.0.2.1", "::1", "10.0.0.0/8", "2001:db8::/32")),

@@ -247,6 +247,44 @@ def test_enable_of_what_is_removed_meanwhile_is_not_found(url: str) -> None:
     assert audited(url, admin) == []
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT public.enable_server(%(server)s)",
+        "SELECT public.bulk_enable(ARRAY[%(server)s]::uuid[])",
+        "SELECT public.bulk_disable(ARRAY[%(server)s]::uuid[])",
+        "SELECT public.update_server_config(%(server)s, p_config_metadata => '{\"n\": 1}')",
+        "SELECT public.add_custom_server('tool', 'x')",
+        'SELECT public.import_configs(\'{"format": "mcp_portal.configs", "version": 1, "configs": []}\')',
+    ],
+)
+def test_erased_meanwhile_is_nobody(url: str, query: str) -> None:
+    """Whoever is being erased is waited for and is nobody then; erasing waits for what they do, and leaves nothing."""
+    user, admin, server = new_user(url), new_user(url, "super_admin"), server_id(url, "github")
+    call(url, user, "SELECT public.update_server_config(%s, p_config_metadata => '{}')", server)
+
+    def erase(connection: Connection) -> None:
+        connection.execute("SELECT public.erase_user(%s)", [user])
+
+    def act(connection: Connection) -> None:
+        connection.execute(query.encode(), {"server": server})
+
+    def act_in_vain(connection: Connection) -> str:
+        with pytest.raises(psycopg.Error) as refused:
+            act(connection)
+        connection.rollback()
+        return str(refused.value.diag.sqlstate)
+
+    assert beside(url, erase, admin, act_in_vain, user) == "PT401"
+    assert ask(url, "SELECT id FROM public.user_server_configs") == []
+
+    user = new_user(url)
+    call(url, user, "SELECT public.enable_server(%s)", server)
+    beside(url, act, user, erase, admin)
+    assert ask(url, "SELECT id FROM public.user_server_configs") == []
+    assert ask(url, "SELECT id FROM public.mcp_servers WHERE created_by IS NOT NULL") == []
+
+
 def test_a_name_is_taken_by_whoever_commits_first(url: str) -> None:
     """Of two who add servers of one name, the second is told that it is taken."""
     user, other = new_user(url), new_user(url)
@@ -266,15 +304,15 @@ def test_a_name_is_taken_by_whoever_commits_first(url: str) -> None:
 LATE = """
 CREATE OR REPLACE FUNCTION public.require_app_user() RETURNS uuid LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('test.late') = 'yes' THEN
-        PERFORM set_config('test.late', 'no', true);
+    IF current_setting('test.late')::integer > 0 THEN
+        PERFORM set_config('test.late', (current_setting('test.late')::integer - 1)::text, true);
         RETURN public.current_app_user_id();
     END IF;
     RAISE EXCEPTION 'deactivated' USING ERRCODE = 'PT401';
 END;
 $$
 """
-"""It finds the user active the first time it is asked in a transaction, and not after."""
+"""It finds the user active as often as test.late says, and not after."""
 
 
 @pytest.mark.parametrize(
@@ -302,7 +340,8 @@ def test_shut_out_in_the_middle_is_no_raw_refusal(url: str, query: str, states: 
         connection.execute("UPDATE public.users SET is_active = false WHERE id = %s", [user])
     state = None
     with acting(url, user) as connection:
-        connection.execute("SET LOCAL test.late = 'yes'")
+        # hold_app_user() asks twice
+        connection.execute("SET LOCAL test.late = 2")
         try:
             connection.execute(query.encode(), {"server": server, "document": document})
         except psycopg.Error as error:

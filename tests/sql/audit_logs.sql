@@ -117,7 +117,10 @@ SELECT throws_ok(
     $$INSERT INTO public.audit_logs (action, timestamp) VALUES ('login', '2024-01-15')$$,
     '42501', NULL, 'portal_api dates no entry back'
 );
-SELECT throws_ok('SELECT 1 FROM public.audit_logs', '42501', NULL, 'portal_api reads no entry');
+SELECT is_empty(
+    $$SELECT 1 FROM public.audit_logs WHERE user_id IS DISTINCT FROM public.current_app_user_id()$$,
+    'portal_api reads no entry of another for who reaches none'
+);
 
 -- Every row has a place
 SET LOCAL ROLE mcp_admin;

@@ -40,6 +40,7 @@ SELECT set_eq(
     ('portal_app', 'user_sessions', 'DELETE SELECT'),
     ('portal_app', 'teams', 'SELECT'),
     ('portal_app', 'team_members', 'SELECT'),
+    ('portal_app', 'team_invitations', 'SELECT'),
     ('portal_app', 'user_dashboard', 'SELECT'),
     ('portal_app', 'server_statistics', 'SELECT'),
     ('portal_app', 'user_servers', 'SELECT'),
@@ -54,7 +55,9 @@ SELECT set_eq(
     ('portal_api', 'mcp_servers', 'DELETE'),
     ('portal_api', 'user_server_configs', 'DELETE'),
     ('portal_api', 'user_sessions', 'DELETE'),
+    ('portal_api', 'audit_logs', 'SELECT'),
     ('portal_api', 'team_members', 'DELETE'),
+    ('portal_api', 'team_invitations', 'DELETE'),
     ('portal_api', 'app_reach', 'SELECT'),
     ('portal_api', 'settings', 'SELECT')
     -- from access.toml, relations: end
@@ -136,8 +139,14 @@ SELECT set_eq(
         'portal_api', 'audit_logs', 'INSERT',
         'action details id ip_address resource_id resource_type session_id user_agent user_id'
     ),
-    ('portal_api', 'teams', 'SELECT', 'id is_active'),
-    ('portal_api', 'team_members', 'SELECT', 'role team_id user_id')
+    ('portal_api', 'teams', 'SELECT', 'id is_active name'),
+    ('portal_api', 'teams', 'INSERT', 'created_by description id name'),
+    ('portal_api', 'teams', 'UPDATE', 'is_active'),
+    ('portal_api', 'team_members', 'SELECT', 'role team_id user_id'),
+    ('portal_api', 'team_members', 'INSERT', 'role team_id user_id'),
+    ('portal_api', 'team_members', 'UPDATE', 'role'),
+    ('portal_api', 'team_invitations', 'SELECT', 'invited_by role team_id user_id'),
+    ('portal_api', 'team_invitations', 'INSERT', 'invited_by role team_id user_id')
     -- from access.toml, columns: end
     $$,
     'privileges on columns are these'

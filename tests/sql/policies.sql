@@ -23,6 +23,7 @@ SELECT set_eq(
     ('audit_logs', true, true),
     ('teams', true, true),
     ('team_members', true, true),
+    ('team_invitations', true, true),
     ('settings', false, false),
     ('jobs', false, false)
     $$,
@@ -71,7 +72,7 @@ SELECT
 FROM unnest(
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members'
+        'team_members', 'team_invitations'
     ]
 ) AS t (name);
 
@@ -116,6 +117,28 @@ VALUES
     'portal_api',
     '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = user_server_configs.user_id) AND '
     '(u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'team_invitations',
+    'team_invitations_api_erase',
+    'permissive',
+    'd',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = ANY '
+    '(ARRAY[team_invitations.user_id, team_invitations.invited_by])) '
+    'AND (u.erased_at IS NOT NULL))))',
+    NULL
+),
+(
+    'team_invitations',
+    'team_invitations_api_erase_read',
+    'permissive',
+    'r',
+    'portal_api',
+    '(EXISTS ( SELECT 1 FROM public.users u WHERE ((u.id = ANY '
+    '(ARRAY[team_invitations.user_id, team_invitations.invited_by])) '
+    'AND (u.erased_at IS NOT NULL))))',
     NULL
 ),
 (
@@ -292,7 +315,71 @@ INSERT INTO expected VALUES
     'team_members', 'team_members_isolation', 'permissive', 'r', 'portal_app',
     '(team_id = ANY (( SELECT public.app_team_ids() AS app_team_ids)::uuid[]))', NULL
 ),
-('team_members', 'team_members_api_read', 'permissive', 'r', 'portal_api', 'true', NULL);
+('team_members', 'team_members_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
+(
+    'team_invitations', 'team_invitations_isolation', 'permissive', 'r', 'portal_app',
+    '(user_id = ( SELECT r.user_id FROM public.app_reach r))', NULL
+),
+(
+    'team_invitations', 'team_invitations_led_read', 'permissive', 'r', 'portal_app',
+    '(team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+),
+(
+    'team_invitations', 'team_invitations_api_read', 'permissive', 'r', 'portal_api',
+    '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+),
+(
+    'team_invitations', 'team_invitations_api_end', 'permissive', 'd', 'portal_api',
+    '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+),
+(
+    'team_invitations', 'team_invitations_api_invite', 'permissive', 'a', 'portal_api',
+    NULL, '((invited_by = ( SELECT r.user_id FROM public.app_reach r))'
+    ' AND (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))'
+),
+(
+    'teams', 'teams_invited_read', 'permissive', 'r', 'portal_app',
+    '(id = ANY (( SELECT public.app_invited_team_ids() AS app_invited_team_ids)::uuid[]))',
+    NULL
+),
+(
+    'teams', 'teams_api_create', 'permissive', 'a', 'portal_api',
+    NULL, '(created_by = ( SELECT r.user_id FROM public.app_reach r))'
+),
+(
+    'teams', 'teams_api_update', 'permissive', 'w', 'portal_api',
+    '(id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+),
+(
+    'team_members', 'team_members_api_join', 'permissive', 'a', 'portal_api',
+    NULL, '(user_id = ( SELECT r.user_id FROM public.app_reach r))'
+),
+(
+    'team_members', 'team_members_api_update', 'permissive', 'w', 'portal_api',
+    '(team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+),
+(
+    'team_members', 'team_members_api_leave', 'permissive', 'd', 'portal_api',
+    '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+),
+(
+    'audit_logs', 'audit_logs_api_read', 'permissive', 'r', 'portal_api',
+    '(user_id = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[]))', NULL
+),
+(
+    'audit_logs', 'audit_logs_api_admin_read', 'permissive', 'r', 'portal_api',
+    '((user_id >= ( SELECT r.everyone_from FROM public.app_reach r))'
+    ' AND (user_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))', NULL
+),
+(
+    'audit_logs', 'audit_logs_api_nameless_read', 'permissive', 'r', 'portal_api',
+    '((user_id IS NULL) AND ((( SELECT u.role FROM public.users u'
+    ' WHERE (u.id = ( SELECT r.user_id FROM public.app_reach r))))::text = ''super_admin''::text))',
+    NULL
+);
 
 SELECT set_eq(
     $$

@@ -117,6 +117,30 @@ VALUES
     'PRIMARY KEY (id)'
 ),
 (
+    'team_members', 'valid_team_role',
+    'CHECK (((role)::text = ANY (ARRAY[''member''::text, ''admin''::text])))'
+),
+(
+    'team_invitations', 'valid_invited_role',
+    'CHECK (((role)::text = ANY (ARRAY[''member''::text, ''admin''::text])))'
+),
+(
+    'team_invitations', 'team_invitations_pkey',
+    'PRIMARY KEY (team_id, user_id)'
+),
+(
+    'team_invitations', 'team_invitations_team_id_fkey',
+    'FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE'
+),
+(
+    'team_invitations', 'team_invitations_user_id_fkey',
+    'FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE'
+),
+(
+    'team_invitations', 'team_invitations_invited_by_fkey',
+    'FOREIGN KEY (invited_by) REFERENCES public.users(id) ON DELETE CASCADE'
+),
+(
     'team_members', 'team_members_team_id_fkey',
     'FOREIGN KEY (team_id) REFERENCES public.teams(id) ON DELETE CASCADE'
 ),

@@ -228,6 +228,10 @@ VALUES
     'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'hold_app_user', '', 'uuid',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
     'enable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
@@ -285,17 +289,98 @@ VALUES
     'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
-    'import_config',
-    'p_entry jsonb, p_overwrite boolean, OUT outcome text, OUT reason text, '
-    'OUT secret_missing boolean, OUT server_id uuid, OUT is_new_server boolean',
-    'record',
-    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
-),
-(
     'import_configs',
     'p_document jsonb, p_all_or_nothing boolean DEFAULT true, p_overwrite boolean DEFAULT false',
     'TABLE(ordinal integer, name text, outcome text, reason text, secret_missing boolean)',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'app_led_team_ids', '', 'uuid[]',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'app_invited_team_ids', '', 'uuid[]',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'require_team', 'p_team_id uuid', 'text',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api'
+),
+(
+    'require_team_admin', 'p_team_id uuid', 'text',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_api'
+),
+(
+    'require_other_team_admin', 'p_team_id uuid, p_user_id uuid', 'void',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api'
+),
+(
+    'require_reach_to_give', 'p_user_id uuid, p_role text', 'void',
+    'mcp_admin', false, 's', 'search_path=pg_catalog, pg_temp', 'portal_api'
+),
+(
+    'require_team_role', 'p_role text', 'void',
+    'mcp_admin', false, 'i', 'search_path=pg_catalog, pg_temp', 'portal_api'
+),
+(
+    'create_team', 'p_name text, p_description text DEFAULT NULL::text', 'uuid',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'disband_team', 'p_team_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'invite_team_member',
+    'p_team_id uuid, p_user_id uuid, p_role text DEFAULT ''member''::text',
+    'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'accept_team_invitation', 'p_team_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'decline_team_invitation', 'p_team_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'withdraw_team_invitation', 'p_team_id uuid, p_user_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'set_team_role', 'p_team_id uuid, p_user_id uuid, p_role text', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'remove_team_member', 'p_team_id uuid, p_user_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'leave_team', 'p_team_id uuid', 'text',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
+    'read_audit_log',
+    'p_user_id uuid DEFAULT NULL::uuid, p_action text DEFAULT NULL::text, '
+    'p_resource_type text DEFAULT NULL::text, p_resource_id uuid DEFAULT '
+    'NULL::uuid, p_from timestamp with time zone DEFAULT NULL::timestamp with time '
+    'zone, p_to timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+    'p_before timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+    'p_before_id uuid DEFAULT NULL::uuid, p_limit integer DEFAULT 50',
+    'TABLE(id uuid, user_id uuid, action character varying, resource_type character '
+    'varying, resource_id uuid, details jsonb, ip_address inet, user_agent text, '
+    'session_id character varying, "timestamp" timestamp with time zone)',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp; plan_cache_mode=force_generic_plan',
+    'portal_app'
+),
+(
+    'notify_config_change', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
+),
+(
+    'notify_row_change', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
 ),
 (
     'ensure_audit_partitions',

@@ -136,6 +136,32 @@ VALUES
     'ON ONLY public.audit_logs USING btree (user_id, action, "timestamp" DESC)'
 ),
 (
+    'idx_audit_logs_user_timestamp',
+    'ON ONLY public.audit_logs USING btree '
+    '(NULLIF(user_id, ''00000000-0000-0000-0000-000000000000''::uuid), "timestamp" DESC, id DESC)'
+),
+(
+    'idx_audit_logs_action_timestamp',
+    'ON ONLY public.audit_logs USING btree (action COLLATE "C", "timestamp", id)'
+),
+(
+    'idx_audit_logs_resource_id',
+    'ON ONLY public.audit_logs USING btree (resource_id, "timestamp" DESC, id DESC) '
+    'WHERE (resource_id IS NOT NULL)'
+),
+(
+    'team_invitations_pkey',
+    'UNIQUE ON public.team_invitations USING btree (team_id, user_id)'
+),
+(
+    'idx_team_invitations_user_id',
+    'ON public.team_invitations USING btree (user_id)'
+),
+(
+    'idx_team_invitations_invited_by',
+    'ON public.team_invitations USING btree (invited_by)'
+),
+(
     'idx_audit_logs_user_id',
     'ON ONLY public.audit_logs USING btree (user_id)'
 ),
@@ -180,7 +206,7 @@ SELECT set_eq(
         t.relnamespace = 'public'::regnamespace
         AND t.relname IN (
             'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-            'team_members', 'settings', 'jobs'
+            'team_members', 'team_invitations', 'settings', 'jobs'
         )
     $$,
     'TABLE expected',

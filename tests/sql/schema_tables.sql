@@ -16,7 +16,7 @@ SELECT set_eq(
     $$,
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members', 'settings', 'jobs'
+        'team_members', 'team_invitations', 'settings', 'jobs'
     ],
     'the owner has the tables of the spec and the job registry, and no other'
 );
@@ -103,6 +103,12 @@ VALUES
 ('team_members', 3, 'user_id', 'uuid', true, NULL),
 ('team_members', 4, 'role', 'character varying(50)', false, '''member''::character varying'),
 ('team_members', 5, 'joined_at', 'timestamp with time zone', false, 'CURRENT_TIMESTAMP'),
+
+('team_invitations', 1, 'team_id', 'uuid', true, NULL),
+('team_invitations', 2, 'user_id', 'uuid', true, NULL),
+('team_invitations', 3, 'role', 'character varying(50)', true, '''member''::character varying'),
+('team_invitations', 4, 'invited_by', 'uuid', true, NULL),
+('team_invitations', 5, 'created_at', 'timestamp with time zone', true, 'CURRENT_TIMESTAMP'),
 
 ('settings', 1, 'name', 'character varying(63)', true, NULL),
 ('settings', 2, 'value', 'text', true, NULL),

@@ -2,14 +2,17 @@
 \ir begin.psql
 \ir tenants.psql
 SET LOCAL search_path = tap;
-SELECT plan(5);
+SELECT plan(6);
 
 SELECT set_eq(
     $$
     SELECT pg_get_triggerdef(t.oid), t.tgenabled::text
     FROM pg_trigger AS t
     INNER JOIN pg_class AS c ON c.oid = t.tgrelid
-    WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
+    WHERE
+        c.relnamespace = 'public'::regnamespace
+        AND NOT t.tgisinternal
+        AND t.tgname !~ '^notify_'
     $$,
     $$
     VALUES
@@ -54,12 +57,47 @@ SELECT set_eq(
         'O'
     ),
     (
+        'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.team_invitations '
+        'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
+        'O'
+    ),
+    (
         'CREATE TRIGGER refuse_erased_maker AFTER INSERT ON public.mcp_servers '
         'FOR EACH ROW WHEN ((new.created_by IS NOT NULL)) EXECUTE FUNCTION public.refuse_erased_maker()',
         'O'
     )
     $$,
-    'these triggers are there, and no other'
+    'these triggers are there, and no other but the change feed''s'
+);
+SELECT set_eq(
+    $$
+    SELECT
+        c.relname::text,
+        t.tgname::text,
+        p.proname::text,
+        encode(t.tgargs, 'escape'),
+        t.tgenabled::text,
+        t.tgtype::integer,
+        t.tgqual IS NOT NULL
+    FROM pg_trigger AS t
+    INNER JOIN pg_class AS c ON c.oid = t.tgrelid
+    INNER JOIN pg_proc AS p ON p.oid = t.tgfoid
+    WHERE
+        c.relnamespace = 'public'::regnamespace
+        AND NOT t.tgisinternal
+        AND t.tgname ~ '^notify_'
+    $$,
+    -- For each row after it: 13 an INSERT or DELETE, 17 an UPDATE.
+    $$
+    VALUES
+    ('user_server_configs', 'notify_config_made', 'notify_config_change', 'portal_config\000', 'O', 13, false),
+    ('user_server_configs', 'notify_config_changed', 'notify_config_change', 'portal_config\000', 'O', 17, true),
+    ('user_server_configs', 'notify_state_changed', 'notify_config_change', 'portal_state\000', 'O', 17, true),
+    ('mcp_servers', 'notify_server_made', 'notify_row_change', 'portal_catalog\000', 'O', 13, false),
+    ('mcp_servers', 'notify_server_changed', 'notify_row_change', 'portal_catalog\000', 'O', 17, true),
+    ('users', 'notify_user_changed', 'notify_row_change', 'portal_user\000', 'O', 17, true)
+    $$,
+    'the change feed has its six triggers'
 );
 
 -- An update that lies about the time

@@ -1,8 +1,9 @@
 -- Reads a document of export_configs() into a user's configurations, and tells of each entry.
--- depends: 0076_custom_server_makers 0079_custom_servers 0082_export_configs
+-- depends: 0076_custom_server_makers 0077_hold_app_user 0080_custom_servers 0083_export_configs
 --
 -- An entry by itself is a subtransaction, and all of them are one more: all or nothing is that the
--- outer one is undone, and its outcomes kept. Rows are locked in the order of bulk_enable().
+-- outer one is undone, and its outcomes kept. Rows are locked in the order of bulk_enable(), and
+-- entries gone through in that order: by server, and new servers by name.
 
 CREATE FUNCTION public.config_entry_fault(p_entry jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -40,148 +41,6 @@ BEGIN
 END;
 $$;
 
--- One entry, without the audit and without the net: a refusal that comes as an error undoes it.
-CREATE FUNCTION public.import_config(
-    p_entry jsonb,
-    p_overwrite boolean,
-    OUT outcome text,
-    OUT reason text,
-    OUT secret_missing boolean,
-    OUT server_id uuid,
-    OUT is_new_server boolean
-)
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    v_user_id    uuid    := public.require_app_user();
-    v_enabled    boolean := (p_entry ->> 'enabled')::boolean;
-    v_definition jsonb   := p_entry -> 'definition';
-    v_is_active  boolean := coalesce((v_definition ->> 'is_active')::boolean, true);
-    v_metadata   jsonb   := coalesce(nullif(v_definition -> 'metadata', 'null'), '{}');
-    v_tags       text[];
-    v_server     record;
-    v_server_id  uuid;
-    v_changed    boolean := false;
-BEGIN
-    IF jsonb_typeof(v_definition -> 'tags') = 'array' THEN
-        v_tags := ARRAY(SELECT jsonb_array_elements_text(v_definition -> 'tags'));
-    END IF;
-    SELECT
-        s.id,
-        coalesce(s.is_active, false) AS is_active,
-        s.created_by IS NOT DISTINCT FROM v_user_id AS is_own,
-        (
-            s.image, s.display_name, s.description, s.category, s.tags,
-            coalesce(s.metadata, '{}'), s.version, coalesce(s.is_active, false)
-        ) IS DISTINCT FROM (
-            v_definition ->> 'image', v_definition ->> 'display_name',
-            v_definition ->> 'description', v_definition ->> 'category', v_tags,
-            v_metadata, v_definition ->> 'version', v_is_active
-        ) AS is_another
-    INTO v_server
-    FROM public.mcp_servers AS s
-    WHERE s.name = p_entry ->> 'name' AND s.catalog_type = p_entry ->> 'catalog_type';
-
-    v_server_id := v_server.id;
-    is_new_server := false;
-    secret_missing := false;
-    outcome := 'refused';
-    IF v_definition IS NULL THEN
-        IF v_server_id IS NULL THEN
-            reason := 'there is no such server here';
-            RETURN;
-        ELSIF v_enabled AND NOT v_server.is_active THEN
-            reason := 'the server is out of use here';
-            RETURN;
-        END IF;
-    ELSIF v_server_id IS NULL THEN
-        IF NOT public.app_may_add_servers() THEN
-            reason := 'the user may not add custom servers';
-            RETURN;
-        END IF;
-        INSERT INTO public.mcp_servers (
-            name, image, catalog_type, display_name, description, category, tags, metadata, version,
-            created_by
-        ) VALUES (
-            p_entry ->> 'name', v_definition ->> 'image', 'custom', v_definition ->> 'display_name',
-            v_definition ->> 'description', v_definition ->> 'category', v_tags, v_metadata,
-            v_definition ->> 'version', v_user_id
-        ) RETURNING id INTO v_server_id;
-        IF NOT v_is_active THEN
-            UPDATE public.mcp_servers AS s SET is_active = false
-            WHERE s.id = v_server_id;
-        END IF;
-        is_new_server := true;
-        v_changed := true;
-    ELSIF NOT v_server.is_own THEN
-        -- To the letter what whoever does not see it is told.
-        reason := 'the name is taken';
-        RETURN;
-    ELSIF v_server.is_another THEN
-        IF NOT p_overwrite THEN
-            outcome := 'skipped';
-            reason := 'another server of this name is there';
-            RETURN;
-        END IF;
-        UPDATE public.mcp_servers AS s
-        SET
-            image = v_definition ->> 'image',
-            display_name = v_definition ->> 'display_name',
-            description = v_definition ->> 'description',
-            category = v_definition ->> 'category',
-            tags = v_tags,
-            metadata = v_metadata,
-            version = v_definition ->> 'version',
-            is_active = v_is_active
-        WHERE s.id = v_server_id;
-        v_changed := true;
-    END IF;
-
-    server_id := v_server_id;
-    IF v_enabled IS NOT NULL THEN
-        INSERT INTO public.user_server_configs AS c (
-            user_id, server_id, enabled, config_metadata, encrypted_config
-        ) VALUES (
-            v_user_id, v_server_id, v_enabled,
-            coalesce(nullif(p_entry -> 'config_metadata', 'null'), '{}'), p_entry ->> 'secret'
-        )
-        ON CONFLICT ON CONSTRAINT unique_user_server
-        -- A secret that is there stays, but where the document brings one.
-        DO UPDATE SET
-            enabled = excluded.enabled,
-            config_metadata = excluded.config_metadata,
-            encrypted_config = coalesce(excluded.encrypted_config, c.encrypted_config)
-        WHERE
-            p_overwrite
-            AND (c.enabled, c.config_metadata, c.encrypted_config) IS DISTINCT FROM (
-                excluded.enabled, excluded.config_metadata,
-                coalesce(excluded.encrypted_config, c.encrypted_config)
-            );
-        v_changed := v_changed OR FOUND;
-        secret_missing := coalesce((p_entry ->> 'has_secret')::boolean, false) AND NOT EXISTS (
-            SELECT 1
-            FROM public.user_server_configs AS c
-            WHERE
-                c.user_id = v_user_id
-                AND c.server_id = v_server_id
-                AND c.encrypted_config IS NOT NULL
-        );
-    END IF;
-    IF v_changed THEN
-        outcome := 'imported';
-    ELSE
-        outcome := 'skipped';
-        reason := CASE
-            WHEN v_enabled IS NULL THEN 'the server is there already'
-            WHEN p_overwrite THEN 'it is as the entry says already'
-            ELSE 'there is a configuration of it already'
-        END;
-    END IF;
-END;
-$$;
-
 CREATE FUNCTION public.import_configs(
     p_document jsonb,
     p_all_or_nothing boolean DEFAULT true,
@@ -192,7 +51,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id    uuid    := public.require_app_user();
+    v_user_id    uuid    := public.hold_app_user();
     v_overwrite  boolean := coalesce(p_overwrite, false);
     v_fault      text;
     v_entries    jsonb[];
@@ -204,7 +63,20 @@ DECLARE
     v_imported   uuid[]  := ARRAY[]::uuid[];
     v_added      uuid[]  := ARRAY[]::uuid[];
     v_place      integer;
-    v_done       record;
+    -- Of the entry at hand
+    v_entry      jsonb;
+    v_enabled    boolean;
+    v_definition jsonb;
+    v_is_active  boolean;
+    v_metadata   jsonb;
+    v_tags       text[];
+    v_server     record;
+    v_server_id  uuid;
+    v_is_new     boolean;
+    v_is_changed boolean;
+    v_is_missing boolean;
+    v_outcome    text;
+    v_reason     text;
 BEGIN
     v_fault := CASE
         WHEN jsonb_typeof(p_document) IS DISTINCT FROM 'object'
@@ -274,32 +146,154 @@ BEGIN
 
         FOREACH v_place IN ARRAY coalesce(v_order, '{}') LOOP
             CONTINUE WHEN v_outcomes[v_place] IS NOT NULL;
+            v_entry := v_entries[v_place];
+            v_is_new := false;
+            v_is_changed := false;
+            v_is_missing := false;
+            v_outcome := 'refused';
+            v_reason := NULL;
+            <<entry>>
             BEGIN
-                SELECT * INTO v_done
-                FROM public.import_config(v_entries[v_place], v_overwrite);
-                v_outcomes[v_place] := v_done.outcome;
-                v_reasons[v_place] := v_done.reason;
-                v_missing[v_place] := v_done.secret_missing;
-                IF v_done.outcome = 'imported' THEN
-                    v_imported := v_imported || v_done.server_id;
-                    IF v_done.is_new_server THEN
-                        v_added := v_added || v_done.server_id;
+                v_definition := v_entry -> 'definition';
+                v_enabled := (v_entry ->> 'enabled')::boolean;
+                v_is_active := coalesce((v_definition ->> 'is_active')::boolean, true);
+                v_metadata := coalesce(nullif(v_definition -> 'metadata', 'null'), '{}');
+                v_tags := NULL;
+                IF jsonb_typeof(v_definition -> 'tags') = 'array' THEN
+                    v_tags := ARRAY(SELECT jsonb_array_elements_text(v_definition -> 'tags'));
+                END IF;
+                SELECT
+                    s.id,
+                    coalesce(s.is_active, false) AS is_active,
+                    s.created_by IS NOT DISTINCT FROM v_user_id AS is_own,
+                    (
+                        s.image, s.display_name, s.description, s.category, s.tags,
+                        coalesce(s.metadata, '{}'), s.version, coalesce(s.is_active, false)
+                    ) IS DISTINCT FROM (
+                        v_definition ->> 'image', v_definition ->> 'display_name',
+                        v_definition ->> 'description', v_definition ->> 'category', v_tags,
+                        v_metadata, v_definition ->> 'version', v_is_active
+                    ) AS is_another
+                INTO v_server
+                FROM public.mcp_servers AS s
+                WHERE s.name = v_entry ->> 'name' AND s.catalog_type = v_entry ->> 'catalog_type';
+
+                v_server_id := v_server.id;
+                IF v_definition IS NULL THEN
+                    IF v_server_id IS NULL THEN
+                        v_reason := 'there is no such server here';
+                        EXIT entry;
+                    ELSIF v_enabled AND NOT v_server.is_active THEN
+                        v_reason := 'the server is out of use here';
+                        EXIT entry;
                     END IF;
+                ELSIF v_server_id IS NULL THEN
+                    IF NOT public.app_may_add_servers() THEN
+                        v_reason := 'the user may not add custom servers';
+                        EXIT entry;
+                    END IF;
+                    INSERT INTO public.mcp_servers (
+                        name, image, catalog_type, display_name, description, category, tags,
+                        metadata, version, created_by
+                    ) VALUES (
+                        v_entry ->> 'name', v_definition ->> 'image', 'custom',
+                        v_definition ->> 'display_name', v_definition ->> 'description',
+                        v_definition ->> 'category', v_tags, v_metadata,
+                        v_definition ->> 'version', v_user_id
+                    ) RETURNING id INTO v_server_id;
+                    IF NOT v_is_active THEN
+                        UPDATE public.mcp_servers AS s SET is_active = false
+                        WHERE s.id = v_server_id;
+                    END IF;
+                    v_is_new := true;
+                    v_is_changed := true;
+                ELSIF NOT v_server.is_own THEN
+                    -- To the letter what whoever does not see it is told.
+                    v_reason := 'the name is taken';
+                    EXIT entry;
+                ELSIF v_server.is_another THEN
+                    IF NOT v_overwrite THEN
+                        v_outcome := 'skipped';
+                        v_reason := 'another server of this name is there';
+                        EXIT entry;
+                    END IF;
+                    UPDATE public.mcp_servers AS s
+                    SET
+                        image = v_definition ->> 'image',
+                        display_name = v_definition ->> 'display_name',
+                        description = v_definition ->> 'description',
+                        category = v_definition ->> 'category',
+                        tags = v_tags,
+                        metadata = v_metadata,
+                        version = v_definition ->> 'version',
+                        is_active = v_is_active
+                    WHERE s.id = v_server_id;
+                    v_is_changed := true;
+                END IF;
+
+                IF v_enabled IS NOT NULL THEN
+                    INSERT INTO public.user_server_configs AS c (
+                        user_id, server_id, enabled, config_metadata, encrypted_config
+                    ) VALUES (
+                        v_user_id, v_server_id, v_enabled,
+                        coalesce(nullif(v_entry -> 'config_metadata', 'null'), '{}'), v_entry ->> 'secret'
+                    )
+                    ON CONFLICT ON CONSTRAINT unique_user_server
+                    -- A secret that is there stays, but where the document brings one.
+                    DO UPDATE SET
+                        enabled = excluded.enabled,
+                        config_metadata = excluded.config_metadata,
+                        encrypted_config = coalesce(excluded.encrypted_config, c.encrypted_config)
+                    WHERE
+                        v_overwrite
+                        AND (c.enabled, c.config_metadata, c.encrypted_config) IS DISTINCT FROM (
+                            excluded.enabled, excluded.config_metadata,
+                            coalesce(excluded.encrypted_config, c.encrypted_config)
+                        );
+                    v_is_changed := v_is_changed OR FOUND;
+                    v_is_missing := coalesce((v_entry ->> 'has_secret')::boolean, false) AND NOT EXISTS (
+                        SELECT 1
+                        FROM public.user_server_configs AS c
+                        WHERE
+                            c.user_id = v_user_id
+                            AND c.server_id = v_server_id
+                            AND c.encrypted_config IS NOT NULL
+                    );
+                END IF;
+                IF v_is_changed THEN
+                    v_outcome := 'imported';
+                ELSE
+                    v_outcome := 'skipped';
+                    v_reason := CASE
+                        WHEN v_enabled IS NULL THEN 'the server is there already'
+                        WHEN v_overwrite THEN 'it is as the entry says already'
+                        ELSE 'there is a configuration of it already'
+                    END;
                 END IF;
             EXCEPTION
                 WHEN unique_violation THEN
-                    v_outcomes[v_place] := 'refused';
-                    v_reasons[v_place] := 'the name is taken';
+                    v_reason := 'the name is taken';
                 -- What require_encrypted_config says, which has nothing of the value in it.
                 WHEN check_violation THEN
-                    v_outcomes[v_place] := 'refused';
-                    v_reasons[v_place] := SQLERRM;
+                    v_reason := SQLERRM;
                 WHEN insufficient_privilege OR foreign_key_violation THEN
                     PERFORM public.require_app_user();
-                    v_outcomes[v_place] := 'refused';
-                    v_reasons[v_place] := 'the server, or the right to it, was taken away meanwhile';
+                    v_reason := 'the server, or the right to it, was taken away meanwhile';
             END;
+            v_outcomes[v_place] := v_outcome;
+            v_reasons[v_place] := v_reason;
+            v_missing[v_place] := v_is_missing;
+            IF v_outcome = 'imported' THEN
+                v_imported := v_imported || v_server_id;
+                IF v_is_new THEN
+                    v_added := v_added || v_server_id;
+                END IF;
+            END IF;
         END LOOP;
+        -- Whoever was shut out meanwhile sees no server either.
+        IF 'refused' = ANY (v_outcomes) THEN
+            PERFORM public.require_app_user();
+        END IF;
         IF coalesce(p_all_or_nothing, true) AND 'refused' = ANY (v_outcomes) THEN
             -- To undo it all; caught below.
             RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception';
@@ -342,16 +336,11 @@ END;
 $$;
 
 GRANT EXECUTE ON FUNCTION public.config_entry_fault(jsonb) TO portal_app;
-GRANT EXECUTE ON FUNCTION public.import_config(jsonb, boolean) TO portal_app;
 GRANT EXECUTE ON FUNCTION public.import_configs(jsonb, boolean, boolean) TO portal_app;
 
 COMMENT ON FUNCTION public.config_entry_fault(jsonb) IS
 'What is wrong with an entry of a document of export_configs(), as a clause; NULL where nothing is.
 Example: SELECT config_entry_fault(''{"name": "github", "catalog_type": "predefined", "enabled": true}'');';
-COMMENT ON FUNCTION public.import_config(jsonb, boolean) IS
-'A part of import_configs(), which looks at the entry first, catches what is refused, and audits.
-Errors: PT401 no active user acts.
-Example: SELECT outcome FROM import_config(''{"name": "github", "catalog_type": "predefined", "enabled": true}'', false);';
 COMMENT ON FUNCTION public.import_configs(jsonb, boolean, boolean) IS
 'Imports a document of export_configs() for the user of the context and tells of each entry, in the order of the '
 'document: outcome is imported, skipped (reason says why, such as that a configuration is there already) or refused '

@@ -1,5 +1,5 @@
 -- Asks for the container of a configuration to be started anew.
--- depends: 0034_reach 0050_require_app_user 0051_create_audit_log_in_context
+-- depends: 0034_reach 0051_create_audit_log_in_context 0077_hold_app_user
 -- depends: 0070_restart_requested_at
 
 CREATE FUNCTION public.request_server_restart(p_config_id uuid) RETURNS timestamptz
@@ -7,7 +7,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_config  record;
 BEGIN
     UPDATE public.user_server_configs AS c SET restart_requested_at = clock_timestamp()

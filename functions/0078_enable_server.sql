@@ -1,5 +1,5 @@
 -- A user switches one server on, and off.
--- depends: 0014_user_server_configs_policies 0050_require_app_user 0051_create_audit_log_in_context
+-- depends: 0014_user_server_configs_policies 0051_create_audit_log_in_context 0077_hold_app_user
 
 CREATE FUNCTION public.enable_server(p_server_id uuid)
 RETURNS TABLE (config_id uuid, outcome text)
@@ -7,7 +7,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id   uuid := public.require_app_user();
+    v_user_id   uuid := public.hold_app_user();
     v_is_active boolean;
     v_config_id uuid;
 BEGIN
@@ -83,7 +83,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id   uuid := public.require_app_user();
+    v_user_id   uuid := public.hold_app_user();
     v_config_id uuid;
 BEGIN
     UPDATE public.user_server_configs AS c SET enabled = false

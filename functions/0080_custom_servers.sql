@@ -1,6 +1,6 @@
 -- A user adds a server of their own, and removes it.
--- depends: 0050_require_app_user 0051_create_audit_log_in_context 0072_valid_image
--- depends: 0075_app_may_add_servers 0076_custom_server_makers
+-- depends: 0051_create_audit_log_in_context 0072_valid_image 0075_app_may_add_servers
+-- depends: 0076_custom_server_makers 0077_hold_app_user
 --
 -- What a definition may hold is said once, for whoever adds a server and for an import.
 
@@ -75,7 +75,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_fault   text := public.custom_server_fault(
         p_name,
         jsonb_build_object(
@@ -133,7 +133,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_name    text;
     v_image   text;
 BEGIN

@@ -1,5 +1,5 @@
 -- A user switches many servers on, or off, and is told of each.
--- depends: 0014_user_server_configs_policies 0050_require_app_user 0051_create_audit_log_in_context
+-- depends: 0014_user_server_configs_policies 0051_create_audit_log_in_context 0077_hold_app_user
 --
 -- Rows are locked in the order of server_id, so that two of these do not wait for each other.
 
@@ -34,7 +34,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id    uuid := public.require_app_user();
+    v_user_id    uuid := public.hold_app_user();
     v_server_ids uuid[];
     v_outcomes   text[];
     v_changed    uuid[];
@@ -123,7 +123,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id    uuid := public.require_app_user();
+    v_user_id    uuid := public.hold_app_user();
     v_server_ids uuid[];
     v_config_ids uuid[];
     v_outcomes   text[];

@@ -1,6 +1,6 @@
 -- A user changes a configuration, and no change made meanwhile is lost.
--- depends: 0042_require_encrypted_config 0050_require_app_user 0051_create_audit_log_in_context
--- depends: 0014_user_server_configs_policies
+-- depends: 0014_user_server_configs_policies 0042_require_encrypted_config
+-- depends: 0051_create_audit_log_in_context 0077_hold_app_user
 
 CREATE FUNCTION public.update_server_config(
     p_server_id uuid,
@@ -14,7 +14,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id uuid    := public.require_app_user();
+    v_user_id uuid    := public.hold_app_user();
     v_clear   boolean := coalesce(p_clear_secret, false);
     v_created boolean := false;
     v_changed text[]  := ARRAY[]::text[];

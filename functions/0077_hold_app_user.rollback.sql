@@ -1,0 +1,3 @@
+-- Drops the function.
+
+DROP FUNCTION public.hold_app_user();
