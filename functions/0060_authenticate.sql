@@ -40,7 +40,7 @@ BEGIN
             - (SELECT c.value FROM public.settings AS c WHERE c.name = 'session_grace')::interval
         )
         AND u.is_active;
-    IF user_id IS NULL THEN
+    IF v_context IS NULL THEN
         RAISE EXCEPTION 'the session is unknown, ended or expired'
             USING
                 ERRCODE = 'PT401',
