@@ -22,11 +22,12 @@ from bench.database import migrated
 from bench.measure import pgbench, pgbench_times, rates_by_turns
 from bench.pooler import pooling
 from portaldb.cluster import Cluster
+from portaldb.errors import PortalError
 from portaldb.queries import split
 
 DATABASE = "bench_api"
 CLIENTS = 4
-SERVERS = 50
+SERVERS = [str(uuid.UUID(hashlib.md5(f"server {n}".encode(), usedforsecurity=False).hexdigest())) for n in range(1, 51)]
 """What bulk_enable is given."""
 BARE, OURS = "bench_bare", "portal_app"
 DIRECT, POOLED = "direct, prepared", "PgBouncer, planned each time"
@@ -147,16 +148,16 @@ def main(
     Example:  python -m bench.api --write docs/benchmark-api.md
     """
     ends = ("-t", str(calls)) if calls else ("-T", str(seconds))
+    names = {role: f"dbname={DATABASE} connect_query='SET ROLE {role}'" for role in (BARE, OURS)}
     cluster = Cluster.create_throwaway(durable=True)
+    url = cluster.url(DATABASE)
     try:
-        url = cluster.url(DATABASE)
-        span = _fill(url, users, bulk, trail, months)
-        described = page.machine(cluster, ("alembic", "sqitch", "psql"))
-        names = {role: f"dbname={DATABASE} connect_query='SET ROLE {role}'" for role in (BARE, OURS)}
         with (
             tempfile.TemporaryDirectory() as folder,
             pooling(url, "pool_mode = transaction", databases=names) as pooled,
         ):
+            span = _fill(url, users, bulk, trail, months)
+            described = page.machine(cluster, ("alembic", "sqitch", "psql"))
             bench = Bench(cluster, pooled, Path(folder) / "script.sql", users, bulk, trail, span, runs, ends)
             lines = [
                 *(RATES, *_told(bench.rates()), ""),
@@ -164,6 +165,8 @@ def main(
                 *(bench.offset(), ""),
                 *(FEED, *_told(bench.feed())),
             ]
+    except PortalError as error:
+        raise click.ClickException(str(error)) from None
     finally:
         cluster.destroy()
     told = (
@@ -307,13 +310,10 @@ class Bench:
 
     def script_of(self, what: Case | Reading, name: str) -> tuple[str, ...]:
         """Write the script; return the options of pgbench that go with it."""
-        servers = [
-            str(uuid.UUID(hashlib.md5(b"server %d" % n, usedforsecurity=False).hexdigest())) for n in range(1, 51)
-        ]
         query = _query(name)
         if name == "single_updates":
-            query = "\n".join(query.replace("{server}", server) for server in servers)
-        query = query.replace("{servers}", f"{{{','.join(servers)}}}").replace("{server}", servers[0])
+            query = "\n".join(query.replace("{server}", server) for server in SERVERS)
+        query = query.replace("{servers}", f"{{{','.join(SERVERS)}}}").replace("{server}", SERVERS[0])
         self.script.write_text(_query(what.shape).format(who=what.who, query=query) + "\n", encoding="utf-8")
         first, last = self.span
         since, until = (int(first + (last - first) * place) for place in what.pages)

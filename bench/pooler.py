@@ -24,7 +24,7 @@ def pooling(url: str, *settings: str, databases: Mapping[str, str] | None = None
     """Start PgBouncer before the server of a URL for the block, and give the URL through it.
 
     It logs in as the URL says. `settings` are lines of its file; `databases` names those that it knows, with their
-    own settings, and any by default. Raises PortalError where it does not start.
+    own settings, and any by default. Raises PortalError where it is missing or does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="pooler-"))
     config = folder / "pgbouncer.ini"
@@ -43,9 +43,13 @@ def pooling(url: str, *settings: str, databases: Mapping[str, str] | None = None
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for path in (folder, config):
         os.chown(path, user.pw_uid, user.pw_gid)
-    program = [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "-q", str(config)]
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     try:
-        with subprocess.Popen(program, stderr=subprocess.DEVNULL, **identity(user.pw_uid)) as process:
+        if program is None:
+            raise PortalError("PgBouncer is not installed. On Debian: apt-get install pgbouncer")
+        with subprocess.Popen(
+            [program, "-q", str(config)], stderr=subprocess.DEVNULL, **identity(user.pw_uid)
+        ) as process:
             try:
                 _wait(process, folder / ".s.PGSQL.6432")
                 yield conninfo.make_conninfo(url, host=str(folder), port=6432)
@@ -59,5 +63,5 @@ def _wait(process: subprocess.Popen[bytes], socket: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not socket.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise PortalError("PgBouncer does not listen: start it by hand, which tells why.")
+            raise PortalError("PgBouncer does not listen. Start it by hand, and it tells why.")
         time.sleep(0.01)
