@@ -54,7 +54,7 @@ BEGIN
         WITH due AS MATERIALIZED (
             SELECT s.id
             FROM public.user_sessions AS s
-            WHERE s.id = session_id AND s.last_activity = v_last_activity
+            WHERE s.id = session_id
             FOR NO KEY UPDATE SKIP LOCKED
         )
 
