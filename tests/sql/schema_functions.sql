@@ -151,7 +151,7 @@ VALUES
     'search_path=pg_catalog, pg_temp',
     ''
 ),
-('token_digest', 'p_token text', 'text', 'portal_api', false, 'i', '', ''),
+('token_digest', 'p_token text', 'text', 'portal_api', false, 's', '', ''),
 (
     'refuse_erased_maker',
     '',
