@@ -6,6 +6,7 @@ survives has survived everything. Of the text of a function pgTAP's tests tell t
 that, on a database without synthetic rows.
 """
 
+import math
 import re
 import time
 from collections import deque
@@ -35,6 +36,9 @@ from portaldb.verify.trial import Result
 
 CHUNK = 200
 """Grants a round trip."""
+
+_QUICK = 1.0
+"""Seconds of a pgTAP file that is run for each change of a function before anything else is tried."""
 
 _FIRST, _MOST = 40, trial.BATCH
 """Cells of the first round trip, and of a later one: most weakenings show at once."""
@@ -104,18 +108,28 @@ def mutate(urls: list[str], access: Access, advance: Advance, tests: Sequence[Pa
     """
     generated = changes(urls[0], access)
     work = _Work(len(generated), advance)
-    if tests:
-        work.textual.extend(change for change in generated if change.textual and change.kind.startswith("function: "))
-        once, scripts = inside.read(tests)
-        _together(work, [partial(_tester, url, work, once, scripts) for url in urls])
+    once, scripts = inside.read(tests)
+    work.textual.extend(change for change in generated if _is_text(change))
+    if scripts:
+        _together(work, [partial(_tester, url, work, once, scripts, patience=_QUICK) for url in urls])
     told = {change for change, _ in work.done}
     left = [change for change in generated if change not in told]
     work.shared.extend([change] for change in left if change.shared)
     work.common.extend(_chunks(change for change in left if not change.shared))
     _together(work, [partial(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)])
+    alive = [change for change, mutant in work.done if mutant and not mutant.killed_by and _is_text(change)]
+    work.textual.clear()
+    work.textual.extend(alive)
+    if scripts and alive:
+        _together(work, [partial(_tester, url, work, once, scripts, patience=math.inf) for url in urls])
+    # What the last of these told counts.
     order = {change: place for place, change in enumerate(generated)}
-    tried = sorted(work.done, key=lambda pair: order[pair[0]])
+    tried = sorted(dict(work.done).items(), key=lambda pair: order[pair[0]])
     return accept([mutant for _, mutant in tried if mutant], access.survivors)
+
+
+def _is_text(change: Change) -> bool:
+    return change.textual and change.kind.startswith("function: ")
 
 
 def accept(tried: list[Mutant], survivors: dict[str, str]) -> list[Mutant]:
@@ -215,15 +229,18 @@ def _chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
         yield grants[start : start + CHUNK]
 
 
-def _tester(url: str, work: _Work, once: str, scripts: list[Script]) -> None:
-    """Try changes of functions by pgTAP's tests: those that name the function, or one that calls it, and else all."""
+def _tester(url: str, work: _Work, once: str, scripts: list[Script], *, patience: float) -> None:
+    """Try changes of functions by pgTAP's tests that name the function, or one that calls it.
+
+    A file that takes longer than `patience`, in seconds, is left out.
+    """
     with database.connect(url, name="portaldb verify") as connection:
         work.connections.append(connection)
         with run.inside(connection):
             connection.execute(query("mutants", "patience"))
             connection.execute(query("mutants", "impatience"))
             connection.execute(once.encode())
-            green = _green(connection, scripts)
+            green = [script for script, seconds in _green(connection, scripts) if seconds <= patience]
             callers = _callers(connection)
             while work.textual and not work.stop.is_set():
                 try:
@@ -232,19 +249,19 @@ def _tester(url: str, work: _Work, once: str, scripts: list[Script]) -> None:
                     break
                 names = callers(change.object)
                 telling = [script for script in green if any(name in script.text for name in names)]
-                found = _by_tests(connection, change, telling or green)
+                found = _by_tests(connection, change, telling)
                 if found is None or found.killed_by:
                     work.finish([(change, found)])
 
 
-def _green(connection: Connection, scripts: list[Script]) -> list[Script]:
-    """Return the tests that find nothing wrong without any change, the quick ones first."""
-    taken: dict[Script, float] = {}
+def _green(connection: Connection, scripts: list[Script]) -> list[tuple[Script, float]]:
+    """Return the tests that find nothing wrong without any change and what they take, the quick ones first."""
+    taken: list[tuple[Script, float]] = []
     for script in scripts:
         began = time.monotonic()
         if not inside.fault(connection, script):
-            taken[script] = time.monotonic() - began
-    return sorted(taken, key=lambda script: taken[script])
+            taken.append((script, time.monotonic() - began))
+    return sorted(taken, key=lambda pair: pair[1])
 
 
 def _callers(connection: Connection) -> Callable[[str], set[str]]:

@@ -48,7 +48,7 @@ def test_verify_notices_every_weakening(
 
     On the throwaway cluster alone: what a weakening does is the same on PostgreSQL 17, where `verify` runs as well.
     """
-    done = portaldb("verify", "--mutate", database=cluster.url(), timeout=900)
+    done = portaldb("verify", "--mutate", database=cluster.url(), timeout=1800)
     with capfd.disabled():
         print(f"\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201 - what verify reports is what a person reads
     assert done.returncode == 0, "weakenings go unnoticed; the report is above"
