@@ -6,7 +6,7 @@
 
 CREATE TABLE public.container_status (
     config_id         uuid    NOT NULL,
-    user_id           uuid    NOT NULL,
+    user_id           uuid,
     reason            varchar(50),
     message           text,
     restart_count     bigint  NOT NULL DEFAULT 0,
@@ -33,9 +33,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    NEW.user_id := (
-        SELECT c.user_id FROM public.user_server_configs AS c WHERE c.id = NEW.config_id
-    );
+    SELECT c.user_id INTO NEW.user_id
+    FROM public.user_server_configs AS c
+    WHERE c.id = NEW.config_id;
     RETURN NEW;
 END;
 $$;

@@ -23,7 +23,7 @@ CREATE POLICY container_status_runner_read ON public.container_status
 
 CREATE POLICY container_status_runner_insert ON public.container_status
     FOR INSERT TO portal_runner
-    WITH CHECK (true);
+    WITH CHECK (EXISTS (SELECT 1 FROM public.user_server_configs AS c WHERE c.id = config_id));
 
 CREATE POLICY container_status_runner_update ON public.container_status
     FOR UPDATE TO portal_runner

@@ -332,7 +332,9 @@ INSERT INTO expected VALUES
 ),
 (
     'container_status', 'container_status_runner_insert', 'permissive', 'a', 'portal_runner',
-    NULL, 'true'
+    NULL,
+    '(EXISTS ( SELECT 1 FROM public.user_server_configs c '
+    'WHERE (c.id = container_status.config_id)))'
 ),
 (
     'team_invitations', 'team_invitations_isolation', 'permissive', 'r', 'portal_app',

@@ -111,7 +111,7 @@ VALUES
 ('team_invitations', 5, 'created_at', 'timestamp with time zone', true, 'CURRENT_TIMESTAMP'),
 
 ('container_status', 1, 'config_id', 'uuid', true, NULL),
-('container_status', 2, 'user_id', 'uuid', true, NULL),
+('container_status', 2, 'user_id', 'uuid', false, NULL),
 ('container_status', 3, 'reason', 'character varying(50)', false, NULL),
 ('container_status', 4, 'message', 'text', false, NULL),
 ('container_status', 5, 'restart_count', 'bigint', true, '0'),
