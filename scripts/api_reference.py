@@ -73,7 +73,10 @@ GROUPS = {
 }
 """What functions are told together, in this order, and by which names they belong there; the first that fits counts."""
 
-_FIRST = ("Encryption", "Runner", "Audit", "Context", "Parts", "Export and import", "Sessions", "Teams", "Servers", "People")
+_FIRST = (
+    *("Encryption", "Runner", "Audit", "Context", "Parts", "Export and import", "Sessions", "Teams", "Servers"),
+    "People",
+)
 """The order in which the names are tried, where it is another: sensitive_data_* is no server's."""
 
 STATES = (

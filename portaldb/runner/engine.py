@@ -1,5 +1,6 @@
 """The container engine behind one small protocol, and Docker as the first that has it."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -307,6 +308,11 @@ def _as_environment(secret: str) -> dict[str, str]:
         found = json.loads(secret)
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise EngineFailedError("Refused", "a configuration for the environment is a JSON object of texts")
-    return {str(name): str(value) for name, value in found.items()}
+    # The engine quotes what it cannot take, so what it could not is found here.
+    good = isinstance(found, dict) and all(
+        re.fullmatch(r"[A-Za-z_]\w*", name) and isinstance(each, str) and "\0" not in each
+        for name, each in found.items()
+    )
+    if not good:
+        raise EngineFailedError("BadConfig", "a configuration for the environment is a JSON object of texts by name")
+    return {str(name): str(value) for name, value in (found or {}).items()}

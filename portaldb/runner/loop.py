@@ -72,7 +72,7 @@ class Runner:
                 try:
                     self._connected(pool)
                     return
-                except (psycopg.Error, ConnectError, EngineGoneError) as error:
+                except (psycopg.Error, ConnectError, EngineGoneError, EngineFailedError) as error:
                     failures += 1
                     self.log("disconnected", level="error", what=type(error).__name__, said=_line(error))
                     if self._options.once:
@@ -158,8 +158,8 @@ class Runner:
             else:
                 self._claimed(store, action, self._options.policy)
         except LostClaimError:
-            self.log("taken over", config=action.config_id)
-        except (EngineGoneError, psycopg.Error) as error:
+            self.log("let go", config=action.config_id)
+        except (EngineGoneError, EngineFailedError, psycopg.Error) as error:
             self.log("failed", level="error", config=action.config_id, verb=action.verb, said=_line(error))
             time.sleep(0.5)  # whoever is gone is not asked in a hot loop
         except Exception as error:  # one row must not end the others' work
@@ -266,6 +266,8 @@ class Runner:
 
         def beat(said: str) -> None:
             nonlocal renewed
+            if self._stop.is_set():
+                raise LostClaimError  # nobody waits for a pull to end
             if time.monotonic() > renewed + self._options.lease / 4:
                 renewed = time.monotonic()
                 self.log("pulling", image=image, said=said)

@@ -170,7 +170,7 @@ def test_runner_starts_a_container_that_speaks_and_stops_it(portal: Portal) -> N
 
 @pytest.mark.docker
 def test_runner_says_why_what_cannot_run_does_not(portal: Portal, portaldb: Portaldb) -> None:
-    """A missing image, one that ends at once, one without a program, settings that are not allowed: each has its reason."""
+    """A missing image, one that ends at once, one without a program, settings not allowed: each has its reason."""
     missing, broken, bare = map(portal.config, (containers.MISSING, containers.BROKEN, containers.BARE))
     greedy = portal.config(network="host")
     elsewhere = portal.config(network="bridge")
