@@ -33,6 +33,7 @@ SELECT
     n.message,
     coalesce(n.restart_count, 0) AS restart_count,
     n.generation_wanted,
+    n.generation_seen,
     extract(EPOCH FROM n.next_retry_at - clock_timestamp())::float AS due_in,
     c.container_state = 'running' AND c.last_state_change < clock_timestamp() - interval '1 minute' AS stable
 FROM public.user_server_configs AS c

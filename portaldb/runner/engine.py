@@ -48,7 +48,11 @@ class Engine(Protocol):
         """See to it that the image is there; `beat` is told how it goes."""
         ...
 
-    def start(self, config_id: UUID, generation: str, spec: Spec, secret: str | None) -> str:
+    def secret(self, container_id: str) -> str | None:
+        """Return the secret that a running container was given in a file; None where it was not."""
+        ...
+
+    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:
         """Start the container of a configuration and return its id; one that runs already is taken over."""
         ...
 
@@ -93,12 +97,13 @@ class Docker:
         except (self._errors.DockerException, RequestException, OSError) as error:
             raise EngineGoneError(" ".join(str(error).split())[:300]) from None
 
-    def _labels(self, config_id: UUID, role: str, generation: str = "") -> dict[str, str]:
+    def _labels(self, config_id: UUID, role: str, generation: tuple[str, str] = ("", "")) -> dict[str, str]:
         return {
             LABEL: self._instance,
             f"{LABEL}.config": str(config_id),
             f"{LABEL}.role": role,
-            f"{LABEL}.generation": generation,
+            f"{LABEL}.generation": generation[0],
+            f"{LABEL}.settings": generation[1],
         }
 
     def _name(self, config_id: UUID, role: str = "") -> str:
@@ -122,6 +127,7 @@ class Docker:
                         each["State"] in ("running", "paused", "restarting"),
                         each["State"] in ("exited", "dead"),
                         named[f"{LABEL}.role"] == "holder",
+                        named[f"{LABEL}.settings"],
                     )
                 )
         return found
@@ -142,7 +148,15 @@ class Docker:
                     raise EngineFailedError("ImagePullFailed", str(line["error"])[:500])
                 beat(str(line.get("status", "")))
 
-    def start(self, config_id: UUID, generation: str, spec: Spec, secret: str | None) -> str:  # noqa: D102
+    def secret(self, container_id: str) -> str | None:  # noqa: D102
+        with self._translated():
+            try:
+                chunks, _ = self._client.api.get_archive(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
+            except self._errors.NotFound:
+                return None
+            return holder.untar(b"".join(chunks), CONFIG_FILE)
+
+    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:  # noqa: D102
         environment, binds = dict(spec.env), {}
         with self._translated():
             if secret is not None and spec.config_as == "file":
@@ -160,7 +174,12 @@ class Docker:
         return made
 
     def _create(
-        self, config_id: UUID, generation: str, spec: Spec, environment: dict[str, str], binds: dict[str, Any]
+        self,
+        config_id: UUID,
+        generation: tuple[str, str],
+        spec: Spec,
+        environment: dict[str, str],
+        binds: dict[str, Any],
     ) -> str:
         from docker.types import LogConfig
 
@@ -190,8 +209,10 @@ class Docker:
                     spec.image,
                     command=list(spec.command) if spec.command is not None else None,
                     name=self._name(config_id),
-                    # A stdio server without an open stdin exits at once.
+                    # A stdio server without an open stdin exits at once, and without `detach`, when the first that
+                    # spoke with it goes.
                     stdin_open=True,
+                    detach=True,
                     environment=environment,
                     user=spec.user,
                     labels=self._labels(config_id, "server", generation),
@@ -205,7 +226,7 @@ class Docker:
             labels = there["Config"]["Labels"] or {}
             if labels.get(LABEL) != self._instance:
                 raise EngineFailedError("NameTaken", f"a container that is not ours is named {self._name(config_id)}")
-            if there["State"]["Running"] and labels.get(f"{LABEL}.generation") == generation:
+            if there["State"]["Running"] and labels.get(f"{LABEL}.generation") == generation[0]:
                 return str(there["Id"])
             self._discard(there["Id"])
         raise AssertionError  # the second round returns or raises

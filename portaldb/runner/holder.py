@@ -33,3 +33,10 @@ def tar(name: str, content: bytes, mode: int) -> bytes:
         entry.size, entry.mode = len(content), mode
         archive.addfile(entry, io.BytesIO(content))
     return made.getvalue()
+
+
+def untar(content: bytes, name: str) -> str | None:
+    """Return the text of a tar's file."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        found = archive.extractfile(name)
+        return None if found is None else found.read().decode()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -201,9 +202,11 @@ class Runner:
         self.log(action.verb, config=row.id, why=action.why)
         if action.verb in ("adopt", "steady") and first:
             count = 0 if action.verb == "steady" else row.restart_count
-            self._record(
-                store, claim, row, "running", container_id=first.id, restart_count=count, seen=first.generation
-            )
+            ran = row.generation if action.verb == "steady" else first.generation
+            self._record(store, claim, row, "running", container_id=first.id, restart_count=count, seen=ran)
+        elif action.verb == "compare" and first and self._same_secret(store, row, first):
+            notes = {"container_id": first.id, "restart_count": row.restart_count, "seen": row.generation}
+            self._record(store, claim, row, "running", **notes)
         elif action.verb == "fail" and first:
             how = self._engine.verdict(first.id)
             reason = "OOMKilled" if how.out_of_memory else "CrashLoop" if row.restart_count else "Exited"
@@ -253,7 +256,7 @@ class Runner:
             secret = self._secret(store, row)
             if not store.renew(claim):
                 raise LostClaimError
-            started = self._engine.start(row.id, row.generation, spec, secret)
+            started = self._engine.start(row.id, (row.generation, row.settings), spec, secret)
         except EngineFailedError as error:
             self._error(store, claim, row, error.reason, str(error))
             return
@@ -289,6 +292,14 @@ class Runner:
             self._unpulled.pop(image, None)
         finally:
             lock.release()
+
+    def _same_secret(self, store: Store, row: Row, seen: Seen) -> bool:
+        """Say whether what a container was given is what the row holds, as after a rotation of the keys."""
+        assert self._engine is not None  # noqa: S101
+        with suppress(EngineFailedError):
+            secret = self._secret(store, row)
+            return secret is not None and secret == self._engine.secret(seen.id)
+        return False
 
     def _secret(self, store: Store, row: Row) -> str | None:
         """Return what the row holds in secret. Raises EngineFailedError with DecryptFailed."""

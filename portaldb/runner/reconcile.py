@@ -29,6 +29,7 @@ class Row:
     message: str | None
     restart_count: int
     generation_wanted: str | None
+    generation_seen: str | None
     due_in: float | None
     """Seconds until the next attempt; None where none is noted."""
     stable: bool
@@ -37,7 +38,12 @@ class Row:
     @property
     def generation(self) -> str:
         """A digest of all that a container is started with; of the secret, of the encrypted value alone."""
-        parts = (self.image, self.server_settings, self.user_settings, self.config_digest)
+        return hashlib.sha256(f"{self.settings} {self.config_digest}".encode()).hexdigest()[:32]
+
+    @property
+    def settings(self) -> str:
+        """The same without the secret."""
+        parts = (self.image, self.server_settings, self.user_settings, self.config_digest is None)
         text = json.dumps([*parts, self.restart_requested_at and self.restart_requested_at.timestamp()])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -52,6 +58,7 @@ class Seen:
     running: bool
     ended: bool
     holder: bool = False
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Action:
     """One thing to do."""
 
     verb: str
-    """start, replace, stop, adopt, fail, refuse, settle, steady; remove for a container that no row wants."""
+    """start, replace, stop, adopt, fail, refuse, settle, steady; compare where the secret alone may differ; remove for
+    a container that no row wants."""
     config_id: UUID
     row: Row | None = None
     seen: tuple[Seen, ...] = ()
@@ -94,8 +102,13 @@ def judge(row: Row, seen: tuple[Seen, ...], policy: Policy) -> Action | None:
         return None if told else Action("refuse", row.id, row, seen, why=str(error))
     running = next((each for each in seen if each.running), None)
     if running:
-        if running.generation != row.generation or len(seen) > 1:
+        if len(seen) > 1:
             return Action("replace", row.id, row, seen, spec)
+        # What was compared before and found the same is noted on the row: a label cannot be changed.
+        noted = row.container_id == running.id and row.generation_seen == row.generation
+        if running.generation != row.generation and not noted:
+            verb = "compare" if running.settings == row.settings else "replace"
+            return Action(verb, row.id, row, seen, spec)
         if (row.state, row.container_id) != ("running", running.id):
             return Action("adopt", row.id, row, seen, spec)
         return Action("steady", row.id, row, seen, spec) if row.stable and row.restart_count else None

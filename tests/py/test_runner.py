@@ -158,6 +158,7 @@ def test_runner_starts_a_container_that_speaks_and_stops_it(portal: Portal) -> N
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (512 << 20, 10**9, 128)
     assert found["Config"]["OpenStdin"] and not found["Config"]["Tty"]
     hello, tools = talk(portal.api, container, ("initialize", {}), ("tools/list", {}))
+    assert talk(portal.api, container, ("tools/list", {})) == [tools], "who spoke first has gone, and it goes on"
     assert hello["serverInfo"]["name"] == "small" and [each["name"] for each in tools["tools"]] == ["length"]
     portal.set(config, enabled=False)
     until(lambda: portal.state(config) == "stopped", "the container to stop")
@@ -269,6 +270,14 @@ def test_runner_delivers_a_secret_that_is_found_nowhere(
     }
     assert [name for name, text in places.items() if canary in text] == []
     assert holding(Path(portal.api.info()["DockerRootDir"]), canary) == []
+    # Encrypted anew, it is the same secret; another one is not.
+    for changed in (False, True):
+        text = json.dumps({"token": canary, "changed": True} if changed else {"token": canary})
+        value = encrypt(text, Keyring.load(keys), context=config_context(*place))
+        ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+        portal.once("--keys", str(keys))
+        portal.once("--keys", str(keys))
+        assert (portal.running(config) == [container]) is not changed and portal.state(config) == "running"
     portal.set(config, enabled=False)
     portal.once()
     assert portal.containers() == []
@@ -363,7 +372,7 @@ def row(**changes: Any) -> Row:  # noqa: ANN401 - fields of several types
         **{"id": zero, "user_id": zero, "server_id": zero, "wanted": True, "image": "x", "server_settings": None},
         **{"user_settings": None, "config_digest": None, "restart_requested_at": None, "state": None},
         **{"container_id": None, "reason": None, "message": None, "restart_count": 0, "generation_wanted": None},
-        **{"due_in": None, "stable": False},
+        **{"generation_seen": None, "due_in": None, "stable": False},
     }
     return Row(**(usual | changes))
 
@@ -379,6 +388,7 @@ WANTED = row().generation
         ({"state": "creating"}, "running", "adopt"),
         ({"state": "running", "container_id": "c", "restart_count": 2, "stable": True}, "running", "steady"),
         ({"state": "running", "container_id": "c", "image": "y"}, "running", "replace"),
+        ({"state": "running", "container_id": "c", "config_digest": "new"}, "running", "replace"),
         ({"state": "running", "container_id": "c"}, "ended", "fail"),
         ({"state": "running", "container_id": "c"}, None, "start"),
         ({"state": "error", "due_in": 3.0, "generation_wanted": WANTED}, "ended", None),
@@ -392,7 +402,9 @@ WANTED = row().generation
 )
 def test_diff_is_what_a_row_needs(changes: dict[str, Any], there: str | None, verb: str | None) -> None:
     """What is wanted and what is there say what is to be done."""
-    seen = [Seen("c", UUID(int=0), WANTED, there == "running", there == "ended")] if there else []
+    seen = (
+        [Seen("c", UUID(int=0), WANTED, there == "running", there == "ended", False, row().settings)] if there else []
+    )
     assert [each.verb for each in diff([row(**changes)], seen, Policy())] == ([verb] if verb else [])
 
 
