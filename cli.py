@@ -535,7 +535,7 @@ def verify(
             if mutate and outcome.ok:
                 from portaldb.verify import mutation
 
-                outcome = mutation.mutated(outcome, target, migrations)
+                outcome = mutation.mutated(outcome, target, migrations, tests.files)
     _say("", passing=True)
     if junit:
         files.write(junit, export.junit(outcome))

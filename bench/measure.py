@@ -4,6 +4,7 @@ import os
 import re
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,20 +86,40 @@ def rates_by_turns(sides: Sequence[Callable[[], float]], runs: int) -> list[list
     return [list(side) for side in zip(*turns[1:], strict=True)]
 
 
-def pgbench(cluster: Cluster, database: str, script: Path, *argv: str, options: str = "") -> float:
+def pgbench(
+    cluster: Cluster, database: str, script: Path, *argv: str, options: str = "", through: str | None = None
+) -> float:
     """Run pgbench and return its transactions a second; raise PortalError where one of them failed.
 
-    `options` are the session's, as PGOPTIONS has them.
+    `options` are the session's, as PGOPTIONS has them; `through` is the URL of a pooler to go through.
     """
+    said = _pgbench(cluster, script, argv, options, through or cluster.url(database))
+    found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
+    if not found:
+        raise PortalError(f"pgbench told no rate:\n  {said[-600:]}")
+    return float(found[1])
+
+
+def pgbench_times(
+    cluster: Cluster, database: str, script: Path, *argv: str, options: str = "", through: str | None = None
+) -> list[float]:
+    """Run pgbench and return how long each transaction took, in milliseconds; it takes what `pgbench` takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        logged = ("-l", f"--log-prefix={folder}/log")
+        _pgbench(cluster, script, (*argv, *logged), options, through or cluster.url(database))
+        # client, its number, how long it took in microseconds, …
+        return [int(line.split()[2]) / 1000 for log in Path(folder).iterdir() for line in log.read_text().splitlines()]
+
+
+def _pgbench(cluster: Cluster, script: Path, argv: Sequence[str], options: str, url: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     done = subprocess.run(
-        [str(cluster.programs / "pgbench"), "-n", *argv, "-f", str(script), cluster.url(database)],
+        [str(cluster.programs / "pgbench"), "-n", *argv, "-f", str(script), url],
         env=environment | {"PGOPTIONS": options},
         capture_output=True,
         text=True,
         check=False,
     )
-    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
-    if done.returncode or not found:
+    if done.returncode:
         raise PortalError(f"pgbench {options} failed:\n  {done.stderr.strip()[-600:]}")
-    return float(found[1])
+    return done.stdout

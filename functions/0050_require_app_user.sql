@@ -1,7 +1,7 @@
 -- Who acts: asked by every function of the API that needs somebody, so that all refuse alike.
 -- depends: 0033_app_reach 0034_reach 0049_set_app_context
 --
--- Both run as their caller: a service sees its own row of users alone, portal_api sees all.
+-- They run as their caller: a service sees its own row of users alone, portal_api sees all.
 
 CREATE FUNCTION public.require_app_user() RETURNS uuid
 LANGUAGE plpgsql STABLE
@@ -50,8 +50,30 @@ BEGIN
 END;
 $$;
 
+-- Between two statements of a function its user could be deactivated, and the second would see
+-- nothing, or be refused by a policy. FOR SHARE lets others of the same user go on, and whoever
+-- deactivates or erases them waits until this transaction ends. It also makes one order of it: an
+-- audit entry has a foreign key to its user, so the configuration would be held first and the user
+-- after, and erasing goes the other way.
+CREATE FUNCTION public.hold_app_user() RETURNS uuid
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_user_id uuid := public.require_app_user();
+BEGIN
+    PERFORM 1
+    FROM public.users AS u
+    WHERE u.id = v_user_id
+    FOR SHARE;
+    -- Whoever was deactivated while this waited is nobody now.
+    RETURN public.require_app_user();
+END;
+$$;
+
 GRANT EXECUTE ON FUNCTION public.require_app_user() TO portal_app, portal_api;
 GRANT EXECUTE ON FUNCTION public.require_super_admin() TO portal_app, portal_api;
+GRANT EXECUTE ON FUNCTION public.hold_app_user() TO portal_app, portal_api;
 
 COMMENT ON FUNCTION public.require_app_user() IS
 'Returns the user of this transaction, or refuses where none is active.
@@ -61,3 +83,8 @@ COMMENT ON FUNCTION public.require_super_admin() IS
 'Returns the user of this transaction, or refuses where it is no active super_admin.
 Errors: PT401 no active user acts; PT403 the user is no super_admin.
 Example: SELECT require_super_admin();';
+COMMENT ON FUNCTION public.hold_app_user() IS
+'Returns the user of this transaction, or refuses where none is active, and keeps them active until the transaction '
+'ends: whoever deactivates or erases them waits.
+Errors: PT401 no active user acts.
+Example: SELECT hold_app_user();';

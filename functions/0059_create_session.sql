@@ -1,8 +1,10 @@
 -- A session is opened: its two tokens are told once, and kept as digests.
 -- depends: 0050_require_app_user 0053_session_settings 0057_people_api_policies
 
+-- STABLE as convert_to() is: else it would not become part of the statement that asks, and a call
+-- would cost several times what the statement does.
 CREATE FUNCTION public.token_digest(p_token text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN encode(sha256(convert_to(p_token, 'UTF8')), 'hex');
 
 CREATE FUNCTION public.open_session(
@@ -18,8 +20,9 @@ BEGIN
     refresh_token := public.base64url_encode(public.gen_random_bytes(32));
     expires_at := least(
         p_renewable_until,
-        CURRENT_TIMESTAMP
-        + (SELECT s.value FROM public.settings AS s WHERE s.name = 'session_lifetime')::interval
+        CURRENT_TIMESTAMP + coalesce(
+            (SELECT s.value FROM public.settings AS s WHERE s.name = 'session_lifetime'), '0 seconds'
+        )::interval
     );
     INSERT INTO public.user_sessions (
         id, user_id, session_token, refresh_token, expires_at, family_id, renewable_until,
@@ -41,7 +44,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    -- Whoever deactivates the user waits, and then ends this session too.
+    v_user_id uuid := public.hold_app_user();
 BEGIN
     SELECT s.session_id, s.session_token, s.refresh_token, s.expires_at
     INTO session_id, session_token, refresh_token, expires_at

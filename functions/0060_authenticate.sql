@@ -9,15 +9,24 @@ CREATE FUNCTION public.authenticate(
     p_ip_address inet DEFAULT NULL,
     p_user_agent text DEFAULT NULL
 ) RETURNS TABLE (user_id uuid, session_id uuid, role text, expires_at timestamptz)
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_last_activity timestamptz;
+    v_context       text;
 BEGIN
-    SELECT s.user_id, s.id, u.role, s.expires_at, s.last_activity
-    INTO user_id, session_id, role, expires_at, v_last_activity
+    -- The context as set_app_context() makes it, here because a call of that costs as much as this.
+    SELECT
+        s.user_id, s.id, u.role, s.expires_at, s.last_activity,
+        concat(
+            set_config('app.current_user_id', s.user_id::text, true),
+            set_config('app.ip_address', format('%s', p_ip_address), true),
+            set_config('app.user_agent', coalesce(left(p_user_agent, 1024), ''), true),
+            set_config('app.session_id', s.id::text, true)
+        )
+    INTO user_id, session_id, role, expires_at, v_last_activity, v_context
     FROM public.user_sessions AS s
     INNER JOIN public.users AS u ON s.user_id = u.id
     WHERE
@@ -31,7 +40,7 @@ BEGIN
             - (SELECT c.value FROM public.settings AS c WHERE c.name = 'session_grace')::interval
         )
         AND u.is_active;
-    IF user_id IS NULL THEN
+    IF v_context IS NULL THEN
         RAISE EXCEPTION 'the session is unknown, ended or expired'
             USING
                 ERRCODE = 'PT401',
@@ -39,15 +48,13 @@ BEGIN
                 HINT = 'Call refresh_session() with the refresh token, or sign in again.';
     END IF;
 
-    PERFORM public.set_app_context(user_id, p_ip_address, p_user_agent, session_id::text);
-
     IF v_last_activity < CURRENT_TIMESTAMP - interval '1 minute'
         AND current_setting('transaction_read_only') = 'off'
     THEN
         WITH due AS MATERIALIZED (
             SELECT s.id
             FROM public.user_sessions AS s
-            WHERE s.id = session_id AND s.last_activity = v_last_activity
+            WHERE s.id = session_id
             FOR NO KEY UPDATE SKIP LOCKED
         )
 

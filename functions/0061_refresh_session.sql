@@ -73,6 +73,17 @@ BEGIN
     v_family := coalesce(v_used.family_id, v_used.id);
     PERFORM public.set_app_context(v_used.user_id, p_ip_address, p_user_agent, v_used.id::text);
 
+    -- Whoever deactivates the user waits, and then ends the new session too.
+    PERFORM 1
+    FROM public.users AS u
+    WHERE u.id = v_used.user_id
+    FOR SHARE;
+    IF NOT EXISTS (SELECT 1 FROM public.users AS u WHERE u.id = v_used.user_id AND u.is_active) THEN
+        PERFORM public.set_app_context(NULL, p_ip_address, p_user_agent);
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
     -- Locked and read anew: of those who come with the same token, one at a time.
     SELECT
         s.id, s.user_id, s.renewable_until,
@@ -94,8 +105,12 @@ BEGIN
         );
         outcome := 'reused';
     ELSIF v_used.lasts AND (v_used.is_fresh OR v_used.in_grace) THEN
+        -- It is kept as long as its family can go on, to be known when it comes back.
         UPDATE public.user_sessions AS s
-        SET is_active = false, refreshed_at = coalesce(s.refreshed_at, CURRENT_TIMESTAMP)
+        SET
+            is_active = false,
+            refreshed_at = coalesce(s.refreshed_at, CURRENT_TIMESTAMP),
+            expires_at = s.renewable_until
         WHERE s.id = v_used.id;
         SELECT s.session_id, s.session_token, s.refresh_token, s.expires_at
         INTO session_id, session_token, refresh_token, expires_at

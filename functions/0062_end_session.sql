@@ -57,6 +57,10 @@ BEGIN
     END IF;
 
     v_ended := public.end_sessions(v_user_id, NULL);
+    -- Once more: the caller may have been demoted while this waited, and then saw none of another.
+    IF v_user_id <> v_actor_id THEN
+        PERFORM public.require_super_admin();
+    END IF;
     IF v_ended > 0 THEN
         PERFORM public.create_audit_log(
             NULL, 'logout', 'user', v_user_id, jsonb_build_object('ended', v_ended), NULL, NULL

@@ -7,14 +7,26 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_again boolean := false;
 BEGIN
     -- All super_admins too, in the order of ids: two of them who demote each other at once come one
     -- after the other.
-    PERFORM 1
-    FROM public.users AS u
-    WHERE u.id = p_user_id OR (u.role = 'super_admin' AND u.is_active)
-    ORDER BY u.id
-    FOR NO KEY UPDATE;
+    LOOP
+        PERFORM 1
+        FROM public.users AS u
+        WHERE u.id = p_user_id OR (u.role = 'super_admin' AND u.is_active)
+        ORDER BY u.id
+        FOR NO KEY UPDATE;
+        -- Again for one who erases themselves and became a super_admin while this waited: before,
+        -- the policies let them lock nobody else.
+        EXIT WHEN v_again OR NOT EXISTS (
+            SELECT 1
+            FROM public.users AS u
+            WHERE u.id = p_user_id AND u.role = 'super_admin' AND u.is_active
+        );
+        v_again := true;
+    END LOOP;
 
     SELECT
         u.role,

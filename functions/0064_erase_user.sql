@@ -133,8 +133,8 @@ COMMENT ON FUNCTION public.refuse_erased_maker() IS
 Errors: PT409 the user was erased.';
 COMMENT ON FUNCTION public.erase_user(uuid) IS
 'Erases a user, for themselves or a super_admin: sessions, configurations, custom servers and memberships are deleted, '
-'the personal data in users blanked. The row stays, deactivated for ever, because the audit trail points at it; addresses '
-'and programs in the trail go with its retention. Who signs in again is a new user. Returns erased.
+'the personal data in users blanked. The row stays, deactivated for ever, because the audit trail points at it; addresses, '
+'programs, and names and images of custom servers in the trail go with its retention. Who signs in again is a new user. Returns erased.
 Audits: user_erased.
 Errors: PT401 no active user acts; PT403 another user, and the caller is no super_admin; PT404 there is no such user, or '
 'they were erased before; PT409 it is the last super_admin.

@@ -1,5 +1,5 @@
 -- A user switches one server on, and off.
--- depends: 0014_user_server_configs_policies 0051_create_audit_log_in_context 0077_hold_app_user
+-- depends: 0050_require_app_user 0014_user_server_configs_policies 0051_create_audit_log_in_context
 
 CREATE FUNCTION public.enable_server(p_server_id uuid)
 RETURNS TABLE (config_id uuid, outcome text)

@@ -1,5 +1,5 @@
 -- A user switches many servers on, or off, and is told of each.
--- depends: 0014_user_server_configs_policies 0051_create_audit_log_in_context 0077_hold_app_user
+-- depends: 0050_require_app_user 0014_user_server_configs_policies 0051_create_audit_log_in_context
 --
 -- Rows are locked in the order of server_id, so that two of these do not wait for each other.
 

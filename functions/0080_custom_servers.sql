@@ -1,6 +1,7 @@
 -- A user adds a server of their own, and removes it.
--- depends: 0051_create_audit_log_in_context 0072_valid_image 0075_app_may_add_servers
--- depends: 0076_custom_server_makers 0077_hold_app_user
+-- depends: 0050_require_app_user 0051_create_audit_log_in_context
+-- depends: 0072_valid_image 0075_app_may_add_servers
+-- depends: 0076_custom_server_makers
 --
 -- What a definition may hold is said once, for whoever adds a server and for an import.
 

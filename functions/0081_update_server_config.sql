@@ -1,6 +1,6 @@
 -- A user changes a configuration, and no change made meanwhile is lost.
--- depends: 0014_user_server_configs_policies 0042_require_encrypted_config
--- depends: 0051_create_audit_log_in_context 0077_hold_app_user
+-- depends: 0050_require_app_user 0014_user_server_configs_policies 0042_require_encrypted_config
+-- depends: 0051_create_audit_log_in_context
 
 CREATE FUNCTION public.update_server_config(
     p_server_id uuid,
@@ -79,11 +79,14 @@ BEGIN
                     ERRCODE = 'PT404',
                     DETAIL = 'No server of this id is in the catalog or among the user''s own.',
                     HINT = 'Take the id from mcp_servers or user_servers, as the user reads them.';
-        ELSIF p_expected_updated_at IS NOT NULL THEN
+        ELSIF p_expected_updated_at IS NOT NULL
+            OR p_encrypted_config IS NOT NULL
+            OR p_config_metadata IS NOT NULL
+        THEN
             RAISE EXCEPTION 'the configuration was removed meanwhile'
                 USING
                     ERRCODE = 'PT409',
-                    DETAIL = 'p_expected_updated_at names a state of it, and there is none.',
+                    DETAIL = 'Nothing was stored.',
                     HINT = 'Show the user that it is gone; without p_expected_updated_at it is made anew.';
         END IF;
         RETURN QUERY

@@ -1,5 +1,5 @@
 -- Asks for the container of a configuration to be started anew.
--- depends: 0034_reach 0051_create_audit_log_in_context 0077_hold_app_user
+-- depends: 0050_require_app_user 0034_reach 0051_create_audit_log_in_context
 -- depends: 0070_restart_requested_at
 
 CREATE FUNCTION public.request_server_restart(p_config_id uuid) RETURNS timestamptz

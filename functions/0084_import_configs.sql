@@ -1,5 +1,5 @@
 -- Reads a document of export_configs() into a user's configurations, and tells of each entry.
--- depends: 0076_custom_server_makers 0077_hold_app_user 0080_custom_servers 0083_export_configs
+-- depends: 0050_require_app_user 0076_custom_server_makers 0080_custom_servers 0083_export_configs
 --
 -- An entry by itself is a subtransaction, and all of them are one more: all or nothing is that the
 -- outer one is undone, and its outcomes kept. Rows are locked in the order of bulk_enable(), and

@@ -52,8 +52,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_name text := public.require_team(p_team_id);
+    v_name text;
 BEGIN
+    PERFORM public.hold_app_user();
+    v_name := public.require_team(p_team_id);
     UPDATE public.teams AS t
     SET is_active = true
     WHERE t.id = p_team_id AND t.is_active;

@@ -8,7 +8,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_team_id uuid := public.uuid_generate_v4();
 BEGIN
     IF NOT EXISTS (

@@ -28,21 +28,6 @@ BEGIN
                 HINT = 'Who has never signed in cannot be invited yet.';
     END IF;
 
-    SELECT m.role
-    INTO v_role
-    FROM public.team_members AS m
-    WHERE m.team_id = p_team_id AND m.user_id = p_user_id;
-    IF FOUND THEN
-        IF v_role IS DISTINCT FROM p_role THEN
-            RAISE EXCEPTION 'the user is in the team already, in another role'
-                USING
-                    ERRCODE = 'PT409',
-                    DETAIL = 'An invitation changes no role.',
-                    HINT = 'Change it with set_team_role().';
-        END IF;
-        RETURN 'unchanged';
-    END IF;
-
     SELECT i.role
     INTO v_role
     FROM public.team_invitations AS i
@@ -54,6 +39,22 @@ BEGIN
                     ERRCODE = 'PT409',
                     DETAIL = 'The invitation that waits for an answer stays as it is.',
                     HINT = 'Take it back first: withdraw_team_invitation().';
+        END IF;
+        RETURN 'unchanged';
+    END IF;
+
+    -- After the invitation: who has just accepted one is a member by now.
+    SELECT m.role
+    INTO v_role
+    FROM public.team_members AS m
+    WHERE m.team_id = p_team_id AND m.user_id = p_user_id;
+    IF FOUND THEN
+        IF v_role IS DISTINCT FROM p_role THEN
+            RAISE EXCEPTION 'the user is in the team already, in another role'
+                USING
+                    ERRCODE = 'PT409',
+                    DETAIL = 'An invitation changes no role.',
+                    HINT = 'Change it with set_team_role().';
         END IF;
         RETURN 'unchanged';
     END IF;
@@ -74,7 +75,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id    uuid := public.require_app_user();
+    v_user_id    uuid := public.hold_app_user();
     v_name       text := public.require_team(p_team_id);
     v_invitation record;
 BEGIN
@@ -100,8 +101,35 @@ BEGIN
                 HINT = 'Ask an admin of the team for an invitation.';
     END IF;
 
+    -- As if it were sent now: by an admin of the team, who gives no reach that they have not.
+    IF NOT EXISTS (
+        SELECT 1
+        FROM public.users AS u
+        INNER JOIN public.users AS me ON me.id = v_user_id
+        LEFT JOIN public.team_members AS m ON u.id = m.user_id AND m.team_id = p_team_id
+        WHERE
+            u.id = v_invitation.invited_by
+            AND u.is_active
+            AND (u.role = 'super_admin' OR m.role = 'admin')
+            AND (
+                u.role <> 'standard_user'
+                OR v_invitation.role <> 'admin'
+                OR me.role <> 'team_admin'
+            )
+    ) THEN
+        RAISE EXCEPTION 'the invitation holds no longer'
+            USING
+                ERRCODE = 'PT409',
+                DETAIL = 'Whoever sent it may not invite the user in this role any more.',
+                HINT = 'Decline it, and ask an admin of the team for another.';
+    END IF;
+
     INSERT INTO public.team_members (team_id, user_id, role)
-    VALUES (p_team_id, v_user_id, v_invitation.role);
+    VALUES (p_team_id, v_user_id, v_invitation.role)
+    ON CONFLICT ON CONSTRAINT unique_team_member DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN 'unchanged';
+    END IF;
     PERFORM public.create_audit_log(
         v_user_id, 'team_member_joined', 'team', p_team_id,
         jsonb_build_object(
@@ -119,7 +147,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_name    text := public.require_team(p_team_id);
 BEGIN
     DELETE FROM public.team_invitations AS i
@@ -190,7 +218,8 @@ COMMENT ON FUNCTION public.accept_team_invitation(uuid) IS
 'Joins a team that the user of the context is invited into. Returns joined, or unchanged for who is in it already. An '
 'admin of the team who is a team_admin may then reach what the user has set.
 Audits: team_member_joined.
-Errors: PT401 no active user acts; PT404 no such team or invitation is seen; PT409 the team is disbanded.
+Errors: PT401 no active user acts; PT404 no such team or invitation is seen; PT409 the team is disbanded, '
+'or whoever sent the invitation may not invite any more.
 Example: SELECT accept_team_invitation(''7f3a4a52-0d6b-4c4e-9d0f-6a6a0f1d2c3b'');';
 COMMENT ON FUNCTION public.decline_team_invitation(uuid) IS
 'Ends an invitation that the user of the context got. Returns declined.

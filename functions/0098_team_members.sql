@@ -1,4 +1,4 @@
--- Roles in a team change, and members leave or are removed; an active admin always remains.
+-- Roles in a team change, and members leave or are removed; none of it takes the last active admin.
 -- depends: 0051_create_audit_log_in_context 0095_require_team_admin
 --
 -- They belong to portal_api, whose policies let it write the teams that the context's user leads.
@@ -34,6 +34,13 @@ BEGIN
     UPDATE public.team_members AS m
     SET role = p_role
     WHERE m.team_id = p_team_id AND m.user_id = p_user_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no such member'
+            USING
+                ERRCODE = 'PT404',
+                DETAIL = 'This user left the team meanwhile.',
+                HINT = 'Invite them with invite_team_member().';
+    END IF;
     PERFORM public.create_audit_log(
         NULL, 'team_role_changed', 'team', p_team_id,
         jsonb_build_object(
@@ -66,6 +73,9 @@ BEGIN
     IF v_role = 'admin' THEN
         PERFORM public.require_other_team_admin(p_team_id, p_user_id);
     END IF;
+    -- What they sent out goes too: they could not let anybody in any more.
+    DELETE FROM public.team_invitations AS i
+    WHERE i.team_id = p_team_id AND i.invited_by = p_user_id;
     PERFORM public.create_audit_log(
         NULL, 'team_member_removed', 'team', p_team_id,
         jsonb_build_object('name', v_name, 'user_id', p_user_id, 'role', v_role), NULL, NULL
@@ -79,7 +89,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_user_id uuid := public.require_app_user();
+    v_user_id uuid := public.hold_app_user();
     v_name    text := public.require_team(p_team_id);
     v_role    text;
 BEGIN

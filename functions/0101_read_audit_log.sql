@@ -66,6 +66,16 @@ BEGIN
         v_below_id := p_before_id;
     END IF;
 
+    -- Of whom the caller does not reach no entry is looked at: how many there are is not told by how
+    -- long it takes.
+    IF p_user_id IS NOT NULL AND NOT EXISTS (
+        SELECT 1
+        FROM public.app_reach AS r
+        WHERE r.everyone_from IS NOT NULL OR p_user_id = ANY (r.user_ids)
+    ) THEN
+        RETURN;
+    END IF;
+
     -- NULL where everyone is meant and reached.
     SELECT
         CASE

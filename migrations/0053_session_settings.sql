@@ -9,6 +9,13 @@ ALTER TABLE public.settings
     -- squawk-ignore constraint-missing-not-valid
     ADD CONSTRAINT valid_session_interval CHECK (
         name NOT LIKE 'session_%' OR value ~ '^[1-9][0-9]{0,5} (seconds|minutes|hours|days)$'
+    ),
+    -- last_activity moves once a minute.
+    -- squawk-ignore constraint-missing-not-valid
+    ADD CONSTRAINT valid_session_idle CHECK (
+        name <> 'session_idle'
+        OR value ~ '^([2-9]|[1-9][0-9]+) minutes$'
+        OR value ~ ' (hours|days)$'
     );
 
 INSERT INTO public.settings (name, value, description) VALUES

@@ -1,8 +1,9 @@
 -- When somebody last asked for a configuration's container to be started anew.
 -- depends: 0008_user_server_configs
 --
--- The runner compares it with when the container started. A trigger keeps the time, so that nobody
--- asks in advance, which would have the container started anew for ever.
+-- The runner compares it with the value that it acted on last, and not with when the container
+-- started: the request may be committed after a start that knew nothing of it. A trigger keeps the
+-- time, so that each request has a value of its own.
 
 ALTER TABLE public.user_server_configs ADD COLUMN restart_requested_at timestamptz;
 
@@ -26,7 +27,8 @@ CREATE TRIGGER restart_requested_now
     FOR EACH ROW EXECUTE FUNCTION public.restart_requested_now();
 
 COMMENT ON COLUMN public.user_server_configs.restart_requested_at IS
-'When a restart was last asked for; a container that started before is to be started anew. Kept by a trigger.';
+'When a restart was last asked for; a container that was started for another value is to be started anew. Kept by a '
+'trigger.';
 COMMENT ON FUNCTION public.restart_requested_now() IS
 'Puts the present time in place of any other into restart_requested_at.';
 COMMENT ON TRIGGER restart_requested_now ON public.user_server_configs IS

@@ -1,5 +1,8 @@
 -- Takes back what the functions of portal_api may do to users and to what is theirs.
 
+ALTER POLICY users_self_update ON public.users
+    USING (id = (SELECT r.user_id FROM public.app_reach AS r));
+
 DROP POLICY team_members_api_erase ON public.team_members;
 DROP POLICY mcp_servers_api_erase ON public.mcp_servers;
 DROP POLICY mcp_servers_api_erase_read ON public.mcp_servers;
@@ -25,7 +28,7 @@ REVOKE
         id, user_id, session_token, refresh_token, ip_address, user_agent, expires_at,
         family_id, renewable_until
     ),
-    UPDATE (last_activity, is_active, refreshed_at),
+    UPDATE (last_activity, expires_at, is_active, refreshed_at),
     DELETE
     ON public.user_sessions FROM portal_api;
 REVOKE

@@ -19,7 +19,7 @@ GRANT
         id, user_id, session_token, refresh_token, ip_address, user_agent, expires_at,
         family_id, renewable_until
     ),
-    UPDATE (last_activity, is_active, refreshed_at),
+    UPDATE (last_activity, expires_at, is_active, refreshed_at),
     DELETE
     ON public.user_sessions TO portal_api;
 GRANT SELECT (id, user_id), DELETE ON public.user_server_configs TO portal_api;
@@ -28,7 +28,8 @@ GRANT DELETE ON public.team_members TO portal_api;
 
 CREATE POLICY users_api_update ON public.users
     FOR UPDATE TO portal_api
-    USING (id = (SELECT public.current_app_user_id()));
+    USING (id = (SELECT public.current_app_user_id()) AND erased_at IS NULL)
+    WITH CHECK (id = (SELECT public.current_app_user_id()));
 
 CREATE POLICY users_api_admin_update ON public.users
     FOR UPDATE TO portal_api
@@ -36,6 +37,11 @@ CREATE POLICY users_api_admin_update ON public.users
         id BETWEEN (SELECT r.everyone_from FROM public.app_reach AS r)
         AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
     );
+
+-- Whoever waits to change their own row while it is erased finds it so: of what a policy says, only
+-- the row's own columns are looked at again after the wait.
+ALTER POLICY users_self_update ON public.users
+    USING (id = (SELECT r.user_id FROM public.app_reach AS r) AND erased_at IS NULL);
 
 -- Tokens come before there is a context.
 CREATE POLICY user_sessions_api_read ON public.user_sessions
@@ -100,7 +106,7 @@ CREATE POLICY team_members_api_erase ON public.team_members
     );
 
 COMMENT ON POLICY users_api_update ON public.users IS
-'The functions of portal_api change the user of the context.';
+'The functions of portal_api change the user of the context, but for what was erased.';
 COMMENT ON POLICY users_api_admin_update ON public.users IS
 'The functions of portal_api change any user for an admin; they let a super_admin alone do so.';
 COMMENT ON POLICY user_sessions_api_read ON public.user_sessions IS

@@ -122,3 +122,12 @@ ORDER BY 1, 2, 3, 4
 
 -- name: patience
 SET LOCAL lock_timeout = '10s'
+
+-- name: impatience
+SET LOCAL statement_timeout = '10s'
+
+-- name: bodies
+SELECT p.proname AS name, p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), '') AS body
+FROM pg_proc AS p
+INNER JOIN pg_language AS l ON p.prolang = l.oid
+WHERE l.lanname IN ('plpgsql', 'sql') AND p.pronamespace <> 'pg_catalog'::regnamespace

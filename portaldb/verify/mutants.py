@@ -59,6 +59,11 @@ class Change:
         return self.told or " ".join("; ".join(self.statements).split())
 
 
+def without_texts(body: str) -> str:
+    """Return a function's body without what a comment or a text in it says."""
+    return _UNCALLED.sub("", body)
+
+
 def generate(access: Access, catalog: Catalog, rows: Rows) -> list[Change]:
     """Return every change, each once."""
     maker = _Maker(access, catalog, rows, access.owner)
@@ -172,7 +177,7 @@ class _Maker:
         has a tenant.
         """
         # What a comment or a hint names is not called.
-        bodies = {row["oid"]: _UNCALLED.sub("", row["body"]) for row in self.rows.functions}
+        bodies = {row["oid"]: without_texts(row["body"]) for row in self.rows.functions}
         texts = [f"{p.using} {p.check}" for found in self._ours() for p in found.policies]
         tenants = {actor.role for actor in self.access.actors if actor.tenant}
         chosen = {row["oid"] for row in self.rows.functions if row["of_trigger"]}

@@ -1,17 +1,20 @@
 """Mutation testing of the rules: each weakening is applied in a savepoint, and the suite must turn red.
 
-The suite is what `portaldb verify` tries (the matrix, the trials) and reads (the catalog checks, the lints). What a
-change touches is tried first, then the catalog is read, then all the rest is tried: so whatever survives has survived
-everything.
+The suite is what `portaldb verify` tries (the matrix, the trials), reads (the catalog checks, the lints) and runs
+(pgTAP). What a change touches is tried first, then the catalog is read, then all the rest is tried: so whatever
+survives has survived everything. Of the text of a function pgTAP's tests tell the most, and they come before all of
+that, on a database without synthetic rows.
 """
 
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from threading import Event
 
 import psycopg
@@ -21,9 +24,10 @@ from portaldb.database import Connection, query
 from portaldb.errors import FindingsError
 from portaldb.report import console
 from portaldb.source import Migration
-from portaldb.verify import coverage, found, lints, mutants, run, tell, trial, trials
+from portaldb.verify import coverage, found, inside, lints, mutants, run, tell, trial, trials
 from portaldb.verify.access import Access
 from portaldb.verify.cells import REFUSED, Cell
+from portaldb.verify.inside import Script
 from portaldb.verify.labels import Labels
 from portaldb.verify.mutants import Change
 from portaldb.verify.outcome import Mutant, Outcome
@@ -69,12 +73,15 @@ class _Suite:
         ]
 
 
-def mutated(outcome: Outcome, url: str, migrations: list[Migration]) -> Outcome:
-    """Return a green outcome with what became of every mutant, tried on its database and on a second one like it."""
+def mutated(outcome: Outcome, url: str, migrations: list[Migration], tests: Sequence[Path] = ()) -> Outcome:
+    """Return a green outcome with what became of every mutant, tried on its database and on a second one like it.
+
+    `tests` are pgTAP's files, which tell of the text of functions.
+    """
     began = time.monotonic()
     setup = outcome.access.setup
     with run.throwaway(url, migrations, run.quiet, setup) as second, _progress() as advance:
-        tried = mutate([url, second], outcome.access, advance)
+        tried = mutate([url, second], outcome.access, advance, tests)
     return replace(outcome, mutants=tried, seconds=outcome.seconds + time.monotonic() - began)
 
 
@@ -90,25 +97,22 @@ def _progress() -> Iterator[Advance]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def mutate(urls: list[str], access: Access, advance: Advance) -> list[Mutant]:
+def mutate(urls: list[str], access: Access, advance: Advance, tests: Sequence[Path] = ()) -> list[Mutant]:
     """Try every change, shared out among throwaway databases that are alike; return what became of each.
 
     Raises whatever a worker raised; then, and on Ctrl-C, the others stop at once.
     """
     generated = changes(urls[0], access)
     work = _Work(len(generated), advance)
-    work.shared.extend([change] for change in generated if change.shared)
-    work.common.extend(_chunks(change for change in generated if not change.shared))
-    with ThreadPoolExecutor(len(urls)) as pool:
-        futures = [pool.submit(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        finally:
-            work.stop.set()
-            for connection in work.connections:
-                connection.cancel()
+    if tests:
+        work.textual.extend(change for change in generated if change.textual and change.kind.startswith("function: "))
+        once, scripts = inside.read(tests)
+        _together(work, [partial(_tester, url, work, once, scripts) for url in urls])
+    told = {change for change, _ in work.done}
+    left = [change for change in generated if change not in told]
+    work.shared.extend([change] for change in left if change.shared)
+    work.common.extend(_chunks(change for change in left if not change.shared))
+    _together(work, [partial(_worker, url, access, work, shared=not place) for place, url in enumerate(urls)])
     order = {change: place for place, change in enumerate(generated)}
     tried = sorted(work.done, key=lambda pair: order[pair[0]])
     return accept([mutant for _, mutant in tried if mutant], access.survivors)
@@ -136,6 +140,8 @@ class _Work:
 
     total: int
     advance: Advance
+    textual: deque[Change] = field(default_factory=deque)
+    """Changes of the text of functions, of which pgTAP's tests tell."""
     shared: deque[list[Change]] = field(default_factory=deque)
     common: deque[list[Change]] = field(default_factory=deque)
     done: list[tuple[Change, Mutant | None]] = field(default_factory=list)
@@ -154,6 +160,22 @@ class _Work:
     def finish(self, finished: list[tuple[Change, Mutant | None]]) -> None:
         self.done += finished
         self.advance(len(self.done), self.total)
+
+
+def _together(work: _Work, workers: list[Callable[[], None]]) -> None:
+    """Run the workers; when one raises, or on Ctrl-C, the others stop at once."""
+    with ThreadPoolExecutor(len(workers)) as pool:
+        futures = [pool.submit(worker) for worker in workers]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            work.stop.set()
+            for connection in work.connections:
+                connection.cancel()
+            raise
+    work.connections.clear()
 
 
 def changes(url: str, access: Access) -> list[Change]:
@@ -191,6 +213,68 @@ def _chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
             yield [change]
     for start in range(0, len(grants), CHUNK):
         yield grants[start : start + CHUNK]
+
+
+def _tester(url: str, work: _Work, once: str, scripts: list[Script]) -> None:
+    """Try changes of functions by pgTAP's tests: those that name the function, or one that calls it, and else all."""
+    with database.connect(url, name="portaldb verify") as connection:
+        work.connections.append(connection)
+        with run.inside(connection):
+            connection.execute(query("mutants", "patience"))
+            connection.execute(query("mutants", "impatience"))
+            connection.execute(once.encode())
+            green = _green(connection, scripts)
+            callers = _callers(connection)
+            while work.textual and not work.stop.is_set():
+                try:
+                    change = work.textual.popleft()
+                except IndexError:
+                    break
+                names = callers(change.object)
+                telling = [script for script in green if any(name in script.text for name in names)]
+                found = _by_tests(connection, change, telling or green)
+                if found is None or found.killed_by:
+                    work.finish([(change, found)])
+
+
+def _green(connection: Connection, scripts: list[Script]) -> list[Script]:
+    """Return the tests that find nothing wrong without any change, the quick ones first."""
+    taken: dict[Script, float] = {}
+    for script in scripts:
+        began = time.monotonic()
+        if not inside.fault(connection, script):
+            taken[script] = time.monotonic() - began
+    return sorted(taken, key=lambda script: taken[script])
+
+
+def _callers(connection: Connection) -> Callable[[str], set[str]]:
+    """Return what tells a function's name with those of the functions that call it, directly or not."""
+    rows = connection.execute(query("mutants", "bodies")).fetchall()
+    bodies = {row["name"]: mutants.without_texts(row["body"]) for row in rows}
+
+    def callers(signature: str) -> set[str]:
+        names, waiting = set(), [signature.partition("(")[0].rpartition(".")[2]]
+        while waiting:
+            name = waiting.pop()
+            if name not in names:
+                names.add(name)
+                waiting += [other for other, body in bodies.items() if f"{name}(" in body]
+        return names
+
+    return callers
+
+
+def _by_tests(connection: Connection, change: Change, scripts: list[Script]) -> Mutant | None:
+    """Apply one change and run tests until one complains; None where the server takes it for no SQL."""
+    with connection.transaction(force_rollback=True):
+        try:
+            with connection.transaction():
+                for statement in change.statements:
+                    connection.execute(statement.encode())
+        except psycopg.Error:
+            return None
+        found = next((fault for script in scripts if (fault := inside.fault(connection, script))), "")
+    return Mutant(change.kind, change.object, change.statement, found, behaviour=True)
 
 
 def _worker(url: str, access: Access, work: _Work, *, shared: bool) -> None:
@@ -262,7 +346,14 @@ def _alone(suite: _Suite, change: Change) -> Mutant | None:
         except psycopg.Error as error:
             said = f"{change.statement}: could not be applied, the server said: {error.diag.message_primary}"
             return None if change.textual else Mutant(change.kind, change.object, said, "")
-        killer = next((result for results in _suite_of(suite, change) for result in results if not result.ok), None)
+        try:
+            with suite.connection.transaction(force_rollback=True):
+                pieces = _suite_of(suite, change)
+                killer = next((result for results in pieces for result in results if not result.ok), None)
+        except psycopg.errors.QueryCanceled:
+            if suite.stop.is_set():
+                raise
+            return Mutant(change.kind, change.object, change.statement, "it does not come to its end", behaviour=True)
     return _mutant(suite, change, killer)
 
 

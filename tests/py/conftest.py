@@ -6,14 +6,11 @@ need no server are left out then: they have run without.
 """
 
 import os
-import pwd
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,8 +25,9 @@ from browser import MISSING as BROWSER_MISSING
 from libraries import MISSING as NODE_MISSING
 from psycopg import conninfo, sql
 
+from bench.pooler import pooling
 from portaldb.cluster import Cluster
-from portaldb.programs import find_programs, identity
+from portaldb.programs import find_programs
 
 # A shell that starts pytest in the background has it ignore Ctrl-C, and what pytest starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -385,36 +383,12 @@ def drop_login(server: str, name: str) -> None:
 @pytest.fixture
 def pooler() -> Iterator[Pooler]:
     """Start PgBouncer before the session's server: `pooler(database_url, "pool_mode = session")` is its URL."""
-    from support import until
+    with ExitStack() as started:
 
-    folder = Path(tempfile.mkdtemp(prefix="pooler-"))
-    # It refuses to be root, and the throwaway server's own user is one whom peer lets in.
-    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    started: list[subprocess.Popen[bytes]] = []
+        def start(url: str, *settings: str) -> str:
+            return started.enter_context(pooling(url, *settings))
 
-    def start(url: str, *settings: str) -> str:
-        config = folder / "pgbouncer.ini"
-        parts = conninfo.conninfo_to_dict(url)
-        server = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if key in parts)
-        # Anybody may come in, for the folder is closed to others.
-        config.write_text(
-            f"[databases]\n* = {server}\n[pgbouncer]\n"
-            f"listen_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\nauth_type = any\n"
-            + "\n".join(settings)
-            + "\n"
-        )
-        for path in (folder, config):
-            os.chown(path, user.pw_uid, user.pw_gid)
-        program = [shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "-q", str(config)]
-        started.append(subprocess.Popen(program, stderr=subprocess.DEVNULL, **identity(user.pw_uid)))
-        until((folder / ".s.PGSQL.6432").exists, "PgBouncer to listen")
-        return conninfo.make_conninfo(url, host=str(folder), port=6432)
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait()
-    shutil.rmtree(folder)
+        yield start
 
 
 @pytest.fixture

@@ -5,51 +5,21 @@ What one call does alone is held by tests/sql/api_people.sql and api_sessions.sq
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import psycopg
 import pytest
+from api import call, in_background, person, service
 from conftest import MakeDatabase, Portaldb
-from psycopg.rows import tuple_row
-from support import ask, one, paragraph, until, waits_for_lock
-
-Connection = psycopg.Connection[Any]
+from support import ask, one, paragraph
 
 
 @pytest.fixture
 def portal(make_database: MakeDatabase) -> str:
     """Make a database."""
     return make_database(migrate=True)
-
-
-def service(url: str, user: str | None = None, name: str = "service") -> Connection:
-    """Connect as a service does, in a transaction about a user."""
-    connection = psycopg.connect(url, row_factory=tuple_row, application_name=name)
-    connection.execute("SET ROLE portal_app")
-    connection.commit()
-    if user:
-        connection.execute("SELECT public.set_app_context(%s)", (user,))
-    return connection
-
-
-def call(connection: Connection, query: str, *values: object) -> Any:  # noqa: ANN401 - a row
-    """Return a query's first row, or its value where it has one column."""
-    row = connection.execute(query.encode(), values or None).fetchone()
-    assert row is not None
-    return row[0] if len(row) == 1 else row
-
-
-def person(url: str, name: str, role: str = "standard_user") -> str:
-    """Make a user and return their id."""
-    return str(
-        one(
-            url,
-            "INSERT INTO public.users (azure_oid, email, role) VALUES (%s, %s, %s) RETURNING id",
-            name, f"{name}@example.org", role,
-        )
-    )  # fmt: skip
 
 
 def opened(url: str, user: str) -> tuple[str, str]:
@@ -69,14 +39,6 @@ def at_once(workers: int, work: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(one_of_them, range(workers)))
-
-
-def in_background(pool: ThreadPoolExecutor, url: str, work: Callable[[], Any], name: str) -> Future[Any]:
-    """Begin something that has to wait for a lock, and return once it waits."""
-    future = pool.submit(work)
-    until(lambda: future.done() or waits_for_lock(url, name)(), f"{name} to wait for a lock")
-    assert not future.done(), future.result()
-    return future
 
 
 # Signing in ----------------------------------------------------------------------------------------------

@@ -33,7 +33,10 @@ SELECT 'user ' || n, n || '@example.org', CASE WHEN n <= 2 THEN 'super_admin' EL
 FROM generate_series(1, {USERS}) AS n;
 INSERT INTO public.mcp_servers (name, image) SELECT 'server ' || n, 'x' FROM generate_series(1, {SERVERS}) AS n;
 INSERT INTO public.user_server_configs (user_id, server_id, config_metadata)
-SELECT u.id, s.id, '{{"n": 0}}' FROM public.users AS u, public.mcp_servers AS s WHERE s.name = 'server 1'
+SELECT u.id, s.id, '{{"n": 0}}' FROM public.users AS u, public.mcp_servers AS s WHERE s.name = 'server 1';
+INSERT INTO public.teams (name) VALUES ('team 1'), ('team 2');
+INSERT INTO public.team_members (team_id, user_id, role)
+SELECT t.id, u.id, 'admin' FROM public.teams AS t, public.users AS u WHERE u.azure_oid IN ('user 1', 'user 3')
 """
 
 
@@ -45,6 +48,7 @@ class Client:
     chance: random.Random
     users: list[str]
     servers: list[str]
+    teams: list[str]
     audited: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
@@ -189,8 +193,40 @@ def move(client: Client) -> Counter[str]:
     return Counter(config_exported=1, config_imported=int(("imported",) in found))
 
 
+def invite(client: Client) -> Counter[str]:
+    """Invite somebody into a team."""
+    client.act()
+    team, user = client.chance.choice(client.teams), client.chance.choice(client.users)
+    outcome = client.value("SELECT public.invite_team_member(%s, %s)", team, user)
+    return Counter(team_member_invited=int(outcome == "invited"))
+
+
+def answer(client: Client) -> Counter[str]:
+    """Accept an invitation, or decline it."""
+    client.act()
+    name = client.chance.choice(("accept", "accept", "decline"))
+    outcome = client.value(f"SELECT public.{name}_team_invitation(%s)", client.chance.choice(client.teams))
+    if name == "decline":
+        return Counter(team_invitation_withdrawn=1)
+    return Counter(team_member_joined=int(outcome == "joined"))
+
+
+def lead(client: Client) -> Counter[str]:
+    """Make somebody a team's admin or take it from them, or leave."""
+    client.act()
+    team, user = client.chance.choice(client.teams), client.chance.choice(client.users)
+    if client.chance.random() < 0.3:
+        client.value("SELECT public.leave_team(%s)", team)
+        return Counter(team_member_removed=1)
+    outcome = client.value(
+        "SELECT public.set_team_role(%s, %s, %s)", team, user, client.chance.choice(("admin", "member"))
+    )
+    return Counter(team_role_changed=int(outcome == "changed"))
+
+
 STEPS: list[Step] = [
     sign_in, authenticate, authenticate, refresh, end_all, switch, bulk, bulk, count, count, restart, role, shut, move,
+    invite, answer, lead,
 ]  # fmt: skip
 
 
@@ -232,11 +268,12 @@ def test_sixteen_clients_lose_no_update_and_audit_each_call_once(
         ask(url, statement)
     users = ask(url, "SELECT id::text FROM public.users ORDER BY azure_oid")
     servers = ask(url, "SELECT id::text FROM public.mcp_servers WHERE name LIKE 'server %%' ORDER BY 1")
+    teams = ask(url, "SELECT id::text FROM public.teams ORDER BY 1")
     clients = []
     for number in range(CLIENTS):
         connection = psycopg.connect(url, options="-c role=portal_app -c deadlock_timeout=100ms")
         chance = random.Random(seed + number)  # noqa: S311 - no secret
-        clients.append(Client(connection, chance, users, servers))
+        clients.append(Client(connection, chance, users, servers, teams))
     until = time.monotonic() + seconds
     with ThreadPoolExecutor(CLIENTS) as pool:
         for done in [pool.submit(work, client, until) for client in clients]:
@@ -251,6 +288,8 @@ def test_sixteen_clients_lose_no_update_and_audit_each_call_once(
     )
     assert {user: number for user, number in found if number} == dict(counted)
     assert one(url, "SELECT count(*) FROM public.users WHERE role = 'super_admin' AND is_active") >= 1
+    led = "SELECT count(DISTINCT team_id) FROM public.team_members WHERE role = 'admin'"
+    assert one(url, led) == len(teams)
     calls: Counter[str] = sum((client.calls for client in clients), Counter())
     again = sum(client.again for client in clients)
     print(f"{sum(calls.values())} calls, {again} tried again: {dict(calls)}")  # noqa: T201 - seen with -s

@@ -81,3 +81,23 @@ def test_bench_of_encryption_runs(tmp_path: Path) -> None:
     assert text.count("| decrypt | A256GCM |") == 2
     assert "`monitor_encryption_keys` over 100 rows" in text
     assert "readers' p99" in text
+
+
+def test_bench_of_the_api_runs(tmp_path: Path) -> None:
+    """With next to nothing to measure it comes to its end: functions, times to read, what the feed costs."""
+    from click.testing import CliRunner
+
+    from bench.api import main
+
+    path = tmp_path / "page.md"
+    path.write_text(f"{page.BEGIN}\n{page.END}\n")
+    few = ["--users=200", "--bulk=20", "--trail=2000", "--months=2", "--runs=1", "--calls=5"]
+    done = CliRunner().invoke(main, [*few, "--write", str(path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    text = path.read_text()
+    assert text.count("| `authenticate") == 4
+    assert text.count("| `create_audit_log`") == 4
+    assert text.count("| `bulk_enable` of 50 |") == 3
+    assert text.count("| `user_dashboard` of one user") == 2
+    assert text.count("| a page of the trail") == 11
+    assert "| 16 clients |" in text

@@ -1,7 +1,7 @@
 -- Sessions: opened, shown, refreshed and ended, with tokens that are kept as digests.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(61);
+SELECT plan(62);
 
 CREATE TABLE tap.opened (
     n integer, session_id uuid, session_token text, refresh_token text, expires_at timestamptz
@@ -131,10 +131,19 @@ SELECT is(
 RESET ROLE;
 UPDATE public.user_sessions SET last_activity = CURRENT_TIMESTAMP - interval '61 seconds';
 SET LOCAL ROLE portal_app;
+SELECT throws_ok(
+    $test$DO $do$ BEGIN
+        SET LOCAL transaction_read_only = on;
+        PERFORM public.authenticate(tap.token(1));
+        RAISE 'let in';
+    END $do$$test$,
+    'P0001', 'let in', 'one after it, in a transaction that only reads'
+);
 SELECT lives_ok('SELECT * FROM public.authenticate(tap.token(1))', 'one after it');
 SELECT results_eq(
-    'SELECT CURRENT_TIMESTAMP - last_activity FROM public.user_sessions ORDER BY 1',
-    $$VALUES (interval '0'), (interval '61 seconds')$$, 'is noted, in that session'
+    'SELECT id, CURRENT_TIMESTAMP - last_activity FROM public.user_sessions ORDER BY 2',
+    $$VALUES (tap.session(1), interval '0'), (tap.session(2), interval '61 seconds')$$,
+    'is noted, in that session'
 );
 
 -- What no longer lasts
@@ -241,8 +250,10 @@ SELECT results_eq(
     'the new one is of the same family, renewable as long as the first'
 );
 SELECT results_eq(
-    $$SELECT is_active, refreshed_at FROM public.user_sessions WHERE id = tap.session(1)$$,
-    $$VALUES (false, CURRENT_TIMESTAMP)$$, 'and the old one used'
+    $$SELECT is_active, refreshed_at, expires_at - CURRENT_TIMESTAMP
+    FROM public.user_sessions WHERE id = tap.session(1)$$,
+    $$VALUES (false, CURRENT_TIMESTAMP, interval '1 day')$$,
+    'and the old one used, and kept as long as that'
 );
 SET LOCAL ROLE portal_app;
 SELECT lives_ok('SELECT * FROM public.authenticate(tap.token(3))', 'the new token serves');

@@ -146,7 +146,7 @@ SELECT set_eq(
         'expires_at family_id id ip_address refresh_token renewable_until session_token '
         'user_agent user_id'
     ),
-    ('portal_api', 'user_sessions', 'UPDATE', 'is_active last_activity refreshed_at'),
+    ('portal_api', 'user_sessions', 'UPDATE', 'expires_at is_active last_activity refreshed_at'),
     (
         'portal_api', 'audit_logs', 'INSERT',
         'action details id ip_address resource_id resource_type session_id user_agent user_id'

@@ -86,8 +86,9 @@ VALUES
     'permissive',
     'w',
     'portal_api',
-    '(id = ( SELECT public.current_app_user_id() AS current_app_user_id))',
-    NULL
+    '((id = ( SELECT public.current_app_user_id() AS current_app_user_id)) '
+    'AND (erased_at IS NULL))',
+    '(id = ( SELECT public.current_app_user_id() AS current_app_user_id))'
 ),
 ('user_sessions', 'user_sessions_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
 (
@@ -240,7 +241,7 @@ INSERT INTO expected VALUES
 ),
 (
     'users', 'users_self_update', 'permissive', 'w', 'portal_app',
-    '(id = ( SELECT r.user_id FROM public.app_reach r))', NULL
+    '((id = ( SELECT r.user_id FROM public.app_reach r)) AND (erased_at IS NULL))', NULL
 ),
 ('users', 'users_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
 ('teams', 'teams_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),

@@ -8,6 +8,12 @@ CREATE TEMPORARY TABLE expected (table_name, constraint_name, definition) AS
 VALUES
 (
     'settings',
+    'valid_session_idle',
+    'CHECK ((((name)::text <> ''session_idle''::text) OR (value ~ ''^([2-9]|[1-9][0-9]+) '
+    'minutes$''::text) OR (value ~ '' (hours|days)$''::text)))'
+),
+(
+    'settings',
     'valid_session_interval',
     'CHECK ((((name)::text !~~ ''session_%''::text) OR (value ~ ''^[1-9][0-9]{0,5} '
     '(seconds|minutes|hours|days)$''::text)))'

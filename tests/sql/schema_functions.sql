@@ -151,7 +151,7 @@ VALUES
     'search_path=pg_catalog, pg_temp',
     ''
 ),
-('token_digest', 'p_token text', 'text', 'portal_api', false, 'i', '', ''),
+('token_digest', 'p_token text', 'text', 'portal_api', false, 's', '', ''),
 (
     'refuse_erased_maker',
     '',
@@ -229,7 +229,7 @@ VALUES
 ),
 (
     'hold_app_user', '', 'uuid',
-    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_api portal_app'
 ),
 (
     'enable_server', 'p_server_id uuid', 'TABLE(config_id uuid, outcome text)',

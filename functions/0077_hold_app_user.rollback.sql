@@ -1,3 +1,0 @@
--- Drops the function.
-
-DROP FUNCTION public.hold_app_user();
