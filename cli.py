@@ -905,6 +905,130 @@ def user_promote(who: str, database: str | None, as_json: bool) -> None:
 
 
 @cli.group()
+def runner() -> None:
+    """Make a Docker engine match what users have switched on.
+
+    \b
+    docs/runner.md tells what it does with a container, a secret and a failure.
+    """
+
+
+@runner.command("run", short_help="Start, stop and watch containers until told to end.")
+@database_option
+@keys_option
+@click.option("--once", is_flag=True, help="Do what is to be done, then end: 1 where a row is in error.")
+@click.option("--drain", is_flag=True, help="Stop every container at the end; otherwise they go on running.")
+@click.option(
+    "--resync",
+    type=click.FloatRange(min=0.2),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look where no notice came.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(min=1),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a row stays with a runner that died.",
+)
+@click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Rows worked on at once.")
+@click.option(
+    "--allow-image", "images", multiple=True, metavar="PATTERN", help="Start such images alone; may be repeated."
+)
+@click.option("--require-digest", "digests", is_flag=True, help="Start images alone that are named with a digest.")
+@click.option(
+    "--allow-network", "networks", multiple=True, metavar="NAME", help="A network that servers may ask for; repeatable."
+)
+@click.option(
+    "--allow-capability",
+    "capabilities",
+    multiple=True,
+    metavar="NAME",
+    help="A capability that servers may ask for; repeatable.",
+)
+@click.option(
+    "--memory", type=click.IntRange(8), default=512, show_default=True, metavar="MB", help="Of a container at most."
+)
+@click.option(
+    "--cpus", type=click.FloatRange(0.01), default=1, show_default=True, metavar="N", help="Of a container at most."
+)
+@click.option(
+    "--instance",
+    metavar="NAME",
+    help="By which its containers are known; default: made of the server's identifier and the database.",
+)
+@json_option
+def runner_run(
+    key_file: Path | None,
+    database: str | None,
+    once: bool,
+    drain: bool,
+    resync: float,
+    lease: float,
+    workers: int,
+    images: tuple[str, ...],
+    digests: bool,
+    networks: tuple[str, ...],
+    capabilities: tuple[str, ...],
+    memory: int,
+    cpus: float,
+    instance: str | None,
+    as_json: bool,
+) -> None:
+    """Start, stop and watch containers, so that the engine matches the table, until SIGTERM or Ctrl-C.
+
+    Connects as a login that is a member of portal_runner, directly and not through a transaction pooler. It may be
+    killed at any moment, and several may run: each row is one runner's at a time. With --json its log is JSON lines.
+
+    \b
+    Example:  portaldb runner run --keys /etc/portal/keys.json --allow-image 'registry.example/mcp/*'
+    """
+    from portaldb import database as db
+    from portaldb.encryption import Keyring
+    from portaldb.runner import loop, settings, store
+
+    policy = settings.Policy(images, digests, networks, capabilities, memory, cpus)
+    url = db.resolve(database)
+    options = loop.Options(policy, once, drain, resync, lease, workers, instance, as_json)
+    loop.Runner(url, lambda: Keyring.load(key_file), options).run()
+    if once:
+        with db.connect(url, name="portaldb runner run") as connection:
+            found = store.status(connection)
+        if as_json:
+            emit_json(found)
+        if found["states"].get("error"):
+            raise FindingsError("" if as_json else "Rows are in error: portaldb runner status says why.")
+
+
+@runner.command("status")
+@database_option
+@json_option
+def runner_status(database: str | None, as_json: bool) -> None:
+    """Show how many rows are in which state, what waits, what failed and why, and who works on what.
+
+    The exit code is 1 when a row is in error.
+
+    \b
+    Example:  portaldb runner status --json
+    """
+    from portaldb import database as db
+    from portaldb.runner import report, store
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb runner status") as connection:
+        found = store.status(connection)
+    if as_json:
+        emit_json(found)
+    else:
+        report.show(found, db.describe(url))
+    if found["states"].get("error"):
+        raise FindingsError()
+
+
+@cli.group()
 def dev() -> None:
     """Run the private PostgreSQL of this checkout.
 

@@ -53,6 +53,10 @@ GROUPS = {
         ),
         "What a user wants to run. The runner sees to the containers.",
     ),
+    "Runner": (
+        ("claim_container", "record_container_state", "audit_container", "container_*"),
+        "What the container runner writes with; [runner.md](runner.md). Services only read `container_status`.",
+    ),
     "Audit": (
         ("create_audit_log", "read_audit_log", "*audit*"),
         "Who did what. The functions above write their own entries; a service writes those of its own acts.",
@@ -69,7 +73,10 @@ GROUPS = {
 }
 """What functions are told together, in this order, and by which names they belong there; the first that fits counts."""
 
-_FIRST = ("Encryption", "Audit", "Context", "Parts", "Export and import", "Sessions", "Teams", "Servers", "People")
+_FIRST = (
+    *("Encryption", "Runner", "Audit", "Context", "Parts", "Export and import", "Sessions", "Teams", "Servers"),
+    "People",
+)
 """The order in which the names are tried, where it is another: sensitive_data_* is no server's."""
 
 STATES = (
@@ -78,8 +85,12 @@ STATES = (
     ("creating", "running", "the container runs"),
     ("running", "stopping", "no longer wanted, or to be restarted"),
     ("stopping", "stopped", "the container is gone"),
+    ("stopping", "creating", "replaced"),
+    ("running", "creating", "removed by somebody else"),
     ("stopped", "pending", "wanted again"),
-    ("error", "pending", "tried again"),
+    ("error", "creating", "tried again"),
+    ("error", "stopped", "no longer wanted"),
+    ("pending", "stopped", "no longer wanted"),
     ("pending", "error", ""),
     ("creating", "error", ""),
     ("running", "error", ""),

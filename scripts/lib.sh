@@ -98,6 +98,7 @@ names_of() {
             engine)
                 command -v dockerd >/dev/null || echo docker.io iptables
                 command -v debootstrap >/dev/null || echo debootstrap
+                echo busybox-static # of which the runner's tests make their images
                 ;;
             browser)
                 command -v chromium-headless-shell chromium >/dev/null || echo chromium-headless-shell

@@ -466,6 +466,10 @@ class _Forms(Maker):
         if own is None or other is None or None in reference.values(own).values():
             return
         points = self._set(source, source.entry, other, reference.values(own))
+        before = [*self._clear(found, entry)]
+        if len(columns := reference.values(own)) == 1 and (column := next(iter(columns))) in source.entry.keys:
+            # Of each row there is one at most: the own row's makes way for another's.
+            before.append(self._form("delete_one", source, key=sql.Identifier(column), own=self._values(columns)))
         statement = self._form(
             "delete_one", found, key=sql.Identifier(entry.keys[0]),
             own=self.labels.literal(identity(self.access, entry, own)),
@@ -477,7 +481,7 @@ class _Forms(Maker):
             actor.name, found.full, "delete", learnt if named else frozenset(), reference.name, what=KEY, right=delete,
             trial=Trial(
                 actor.role, statement, self._context(actor),
-                before=(*(each for each in self._clear(found, entry)), points, "SET CONSTRAINTS ALL IMMEDIATE"),
+                before=(*before, points, "SET CONSTRAINTS ALL IMMEDIATE"),
             ),
             means={"23": learnt, "00000": learnt, "42501": frozenset()}, at_most=True,
         )  # fmt: skip

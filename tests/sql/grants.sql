@@ -47,6 +47,7 @@ SELECT set_eq(
     ('portal_app', 'app_reach', 'SELECT'),
     ('portal_runner', 'mcp_servers', 'SELECT'),
     ('portal_runner', 'user_server_configs', 'SELECT'),
+    ('portal_runner', 'container_status', 'SELECT'),
     ('portal_maintenance', 'jobs', 'SELECT'),
     ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
@@ -99,6 +100,11 @@ SELECT set_eq(
         'config_metadata enabled encrypted_config restart_requested_at'
     ),
     (
+        'portal_app', 'container_status', 'SELECT',
+        'config_id generation_seen generation_wanted message next_retry_at reason restart_count '
+        'user_id'
+    ),
+    (
         'portal_app', 'user_sessions', 'INSERT',
         'expires_at ip_address refresh_token session_token user_agent user_id'
     ),
@@ -110,6 +116,12 @@ SELECT set_eq(
     (
         'portal_runner', 'user_server_configs', 'UPDATE',
         'container_id container_state last_state_change'
+    ),
+    ('portal_runner', 'container_status', 'INSERT', 'config_id lease_owner lease_until'),
+    (
+        'portal_runner', 'container_status', 'UPDATE',
+        'fencing_token generation_seen generation_wanted lease_owner lease_until message '
+        'next_retry_at reason restart_count'
     ),
     ('portal_maintenance', 'user_server_configs', 'SELECT', 'encrypted_config id server_id user_id'),
     ('portal_maintenance', 'user_server_configs', 'UPDATE', 'encrypted_config'),

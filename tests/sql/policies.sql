@@ -24,6 +24,7 @@ SELECT set_eq(
     ('teams', true, true),
     ('team_members', true, true),
     ('team_invitations', true, true),
+    ('container_status', true, true),
     ('settings', false, false),
     ('jobs', false, false)
     $$,
@@ -72,7 +73,7 @@ SELECT
 FROM unnest(
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members', 'team_invitations'
+        'team_members', 'team_invitations', 'container_status'
     ]
 ) AS t (name);
 
@@ -228,6 +229,7 @@ FROM (
     VALUES
     ('users', 'users_admin_read', 'r', 'id'),
     ('user_server_configs', 'admin_configs_access', '*', 'user_id'),
+    ('container_status', 'container_status_admin_read', 'r', 'user_id'),
     ('teams', 'teams_admin_read', 'r', 'id'),
     ('team_members', 'team_members_admin_read', 'r', 'team_id')
 ) AS t (table_name, policy_name, command, column_name);
@@ -317,6 +319,24 @@ INSERT INTO expected VALUES
     '(team_id = ANY (( SELECT public.app_team_ids() AS app_team_ids)::uuid[]))', NULL
 ),
 ('team_members', 'team_members_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
+(
+    'container_status', 'container_status_isolation', 'permissive', 'r', 'portal_app',
+    '(user_id = ANY (( SELECT r.user_ids FROM public.app_reach r)::uuid[]))', NULL
+),
+(
+    'container_status', 'container_status_runner_read', 'permissive', 'r', 'portal_runner',
+    'true', NULL
+),
+(
+    'container_status', 'container_status_runner_update', 'permissive', 'w', 'portal_runner',
+    'true', NULL
+),
+(
+    'container_status', 'container_status_runner_insert', 'permissive', 'a', 'portal_runner',
+    NULL,
+    '(EXISTS ( SELECT 1 FROM public.user_server_configs c '
+    'WHERE (c.id = container_status.config_id)))'
+),
 (
     'team_invitations', 'team_invitations_isolation', 'permissive', 'r', 'portal_app',
     '(user_id = ( SELECT r.user_id FROM public.app_reach r))', NULL

@@ -104,7 +104,8 @@ VALUES
     '''server_restart_requested''::text, ''team_created''::text, ''team_disbanded''::text, '
     '''team_member_invited''::text, ''team_member_joined''::text, '
     '''team_invitation_withdrawn''::text, ''team_member_removed''::text, '
-    '''team_role_changed''::text])))'
+    '''team_role_changed''::text, ''container_started''::text, ''container_stopped''::text, '
+    '''container_failed''::text])))'
 ),
 (
     'audit_logs', 'audit_logs_user_id_fkey',
@@ -129,6 +130,22 @@ VALUES
 (
     'team_invitations', 'valid_invited_role',
     'CHECK (((role)::text = ANY (ARRAY[''member''::text, ''admin''::text])))'
+),
+(
+    'container_status', 'container_status_pkey',
+    'PRIMARY KEY (config_id)'
+),
+(
+    'container_status', 'container_status_config_id_fkey',
+    'FOREIGN KEY (config_id) REFERENCES public.user_server_configs(id) ON DELETE CASCADE'
+),
+(
+    'container_status', 'valid_message_length',
+    'CHECK ((length(message) <= 1000))'
+),
+(
+    'container_status', 'valid_lease',
+    'CHECK (((lease_owner IS NULL) = (lease_until IS NULL)))'
 ),
 (
     'team_invitations', 'team_invitations_pkey',
@@ -312,7 +329,8 @@ SELECT lives_ok(
         'custom_server_added', 'custom_server_removed', 'login_refused', 'session_reuse_detected',
         'user_deactivated', 'user_reactivated', 'user_erased', 'server_restart_requested', 'team_created',
         'team_disbanded', 'team_member_invited', 'team_member_joined', 'team_invitation_withdrawn',
-        'team_member_removed', 'team_role_changed'
+        'team_member_removed', 'team_role_changed', 'container_started', 'container_stopped',
+        'container_failed'
     ]) AS a$$,
     'valid_action takes the document''s fourteen actions and ours'
 );

@@ -281,6 +281,27 @@ VALUES
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'container_status_user', '', 'trigger',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', ''
+),
+(
+    'audit_container', 'p_action text, p_config_id uuid, p_details jsonb', 'uuid',
+    'portal_api', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_runner'
+),
+(
+    'claim_container', 'p_config_id uuid, p_owner text, p_lease interval', 'bigint',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_runner'
+),
+(
+    'record_container_state',
+    'p_config_id uuid, p_fencing_token bigint, p_state text, '
+    'p_container_id text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, '
+    'p_message text DEFAULT NULL::text, p_restart_count bigint DEFAULT 0, '
+    'p_retry_after interval DEFAULT NULL::interval, p_generation_wanted text DEFAULT NULL::text, '
+    'p_generation_seen text DEFAULT NULL::text', 'boolean',
+    'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_runner'
+),
+(
     'export_configs', 'p_secrets jsonb DEFAULT NULL::jsonb', 'jsonb',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),

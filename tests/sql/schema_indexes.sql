@@ -150,6 +150,14 @@ VALUES
     'WHERE (resource_id IS NOT NULL)'
 ),
 (
+    'container_status_pkey',
+    'UNIQUE ON public.container_status USING btree (config_id)'
+),
+(
+    'idx_container_status_user_id',
+    'ON public.container_status USING btree (user_id)'
+),
+(
     'team_invitations_pkey',
     'UNIQUE ON public.team_invitations USING btree (team_id, user_id)'
 ),
@@ -206,7 +214,7 @@ SELECT set_eq(
         t.relnamespace = 'public'::regnamespace
         AND t.relname IN (
             'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-            'team_members', 'team_invitations', 'settings', 'jobs'
+            'team_members', 'team_invitations', 'container_status', 'settings', 'jobs'
         )
     $$,
     'TABLE expected',

@@ -16,7 +16,7 @@ SELECT set_eq(
     $$,
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members', 'team_invitations', 'settings', 'jobs'
+        'team_members', 'team_invitations', 'container_status', 'settings', 'jobs'
     ],
     'the owner has the tables of the spec and the job registry, and no other'
 );
@@ -109,6 +109,18 @@ VALUES
 ('team_invitations', 3, 'role', 'character varying(50)', true, '''member''::character varying'),
 ('team_invitations', 4, 'invited_by', 'uuid', true, NULL),
 ('team_invitations', 5, 'created_at', 'timestamp with time zone', true, 'CURRENT_TIMESTAMP'),
+
+('container_status', 1, 'config_id', 'uuid', true, NULL),
+('container_status', 2, 'user_id', 'uuid', false, NULL),
+('container_status', 3, 'reason', 'character varying(50)', false, NULL),
+('container_status', 4, 'message', 'text', false, NULL),
+('container_status', 5, 'restart_count', 'bigint', true, '0'),
+('container_status', 6, 'next_retry_at', 'timestamp with time zone', false, NULL),
+('container_status', 7, 'generation_wanted', 'character varying(64)', false, NULL),
+('container_status', 8, 'generation_seen', 'character varying(64)', false, NULL),
+('container_status', 9, 'lease_owner', 'character varying(255)', false, NULL),
+('container_status', 10, 'lease_until', 'timestamp with time zone', false, NULL),
+('container_status', 11, 'fencing_token', 'bigint', true, '1'),
 
 ('settings', 1, 'name', 'character varying(63)', true, NULL),
 ('settings', 2, 'value', 'text', true, NULL),

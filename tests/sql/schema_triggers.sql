@@ -42,6 +42,11 @@ SELECT set_eq(
         'O'
     ),
     (
+        'CREATE TRIGGER container_status_user BEFORE INSERT ON public.container_status '
+        'FOR EACH ROW EXECUTE FUNCTION public.container_status_user()',
+        'O'
+    ),
+    (
         'CREATE TRIGGER refuse_erased_user AFTER INSERT ON public.user_sessions '
         'FOR EACH ROW EXECUTE FUNCTION public.refuse_erased_user()',
         'O'

@@ -1,0 +1,1 @@
+"""The container runner: it makes a container engine match what `user_server_configs` wants."""

@@ -1,0 +1,339 @@
+"""The container engine behind one small protocol, and Docker as the first that has it."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from portaldb.errors import EnvironmentMissingError
+from portaldb.runner import holder
+from portaldb.runner.reconcile import Seen
+from portaldb.runner.settings import Spec
+
+LABEL = "portaldb.runner"
+CONFIG_FOLDER = "/run/portal"
+CONFIG_FILE = "config.json"
+
+
+class EngineGoneError(Exception):
+    """The engine does not answer; nothing is known of any container."""
+
+
+class EngineFailedError(Exception):
+    """The engine refused; `reason` is a word for the row, the message what it said."""
+
+    def __init__(self, reason: str, said: str) -> None:
+        super().__init__(said)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a container ended."""
+
+    exit_code: int
+    out_of_memory: bool
+
+
+class Engine(Protocol):
+    """What the runner asks of an engine. Each call may raise EngineGoneError or EngineFailedError."""
+
+    def seen(self, config_id: UUID | None = None) -> list[Seen]:
+        """Return our containers, of all configurations or of one."""
+        ...
+
+    def fetch(self, image: str, beat: Callable[[str], None]) -> None:
+        """See to it that the image is there; `beat` is told how it goes."""
+        ...
+
+    def secret(self, container_id: str) -> str | None:
+        """Return the secret that a running container was given in a file; None where it was not."""
+        ...
+
+    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:
+        """Start the container of a configuration and return its id; one that runs already is taken over."""
+        ...
+
+    def remove(self, container_id: str, grace: int) -> bool:
+        """Stop a container and remove it with what it held; False where it was gone already."""
+        ...
+
+    def verdict(self, container_id: str) -> Verdict:
+        """Return how a container ended."""
+        ...
+
+    def sweep(self, keep: set[UUID]) -> None:
+        """Remove what was left over by a start that was cut short, but for these configurations."""
+        ...
+
+
+class Docker:
+    """A Docker engine, as the environment names it (DOCKER_HOST and so on)."""
+
+    def __init__(self, instance: str, timeout: int = 30) -> None:
+        """Take the name by which this database's containers are told from others'."""
+        try:
+            import docker
+        except ImportError:
+            raise EnvironmentMissingError(
+                "The runner needs the Docker SDK: pip install 'mcp-portal-database[runner]'"
+            ) from None
+        self._instance, self._errors = instance, docker.errors
+        with self._translated():
+            self._client: Any = docker.from_env(timeout=timeout)
+
+    @contextmanager
+    def _translated(self, reason: str = "EngineError") -> Iterator[None]:
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except self._errors.ImageNotFound as error:
+            raise EngineFailedError("ImagePullFailed", _said(error)) from None
+        except self._errors.APIError as error:
+            raise EngineFailedError(reason, _said(error)) from None
+        except (self._errors.DockerException, RequestException, OSError) as error:
+            raise EngineGoneError(" ".join(str(error).split())[:300]) from None
+
+    def _labels(self, config_id: UUID, role: str, generation: tuple[str, str] = ("", "")) -> dict[str, str]:
+        return {
+            LABEL: self._instance,
+            f"{LABEL}.config": str(config_id),
+            f"{LABEL}.role": role,
+            f"{LABEL}.generation": generation[0],
+            f"{LABEL}.settings": generation[1],
+        }
+
+    def _name(self, config_id: UUID, role: str = "") -> str:
+        return f"portaldb-{self._instance}-{config_id.hex}{role}"
+
+    def seen(self, config_id: UUID | None = None) -> list[Seen]:  # noqa: D102 - as the protocol says
+        labels = [f"{LABEL}={self._instance}"]
+        if config_id:
+            labels.append(f"{LABEL}.config={config_id}")
+        with self._translated():
+            listed = self._client.api.containers(all=True, filters={"label": labels})
+        found = []
+        for each in listed:
+            named = each["Labels"]
+            with suppress(KeyError, ValueError):
+                found.append(
+                    Seen(
+                        each["Id"],
+                        UUID(named[f"{LABEL}.config"]),
+                        named[f"{LABEL}.generation"],
+                        each["State"] in ("running", "paused", "restarting"),
+                        each["State"] in ("exited", "dead"),
+                        named[f"{LABEL}.role"] == "holder",
+                        named[f"{LABEL}.settings"],
+                    )
+                )
+        return found
+
+    def fetch(self, image: str, beat: Callable[[str], None]) -> None:  # noqa: D102
+        with self._translated():
+            try:
+                self._client.api.inspect_image(image)
+                return
+            except self._errors.ImageNotFound:
+                pass
+        name, _, digest = image.partition("@")
+        repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+        with self._translated("ImagePullFailed"):
+            # Not images.pull, which hides what goes wrong in the stream.
+            for line in self._client.api.pull(repository, tag=digest or tag, stream=True, decode=True):
+                if "error" in line:
+                    raise EngineFailedError("ImagePullFailed", str(line["error"])[:500])
+                beat(str(line.get("status", "")))
+
+    def secret(self, container_id: str) -> str | None:  # noqa: D102
+        with self._translated():
+            try:
+                chunks, _ = self._client.api.get_archive(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
+            except self._errors.NotFound:
+                return None
+            return holder.untar(b"".join(chunks), CONFIG_FILE)
+
+    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:  # noqa: D102
+        environment, binds = dict(spec.env), {}
+        with self._translated():
+            if secret is not None and spec.config_as == "file":
+                binds = self._volume(config_id)
+                environment["PORTAL_CONFIG_FILE"] = f"{CONFIG_FOLDER}/{CONFIG_FILE}"
+                self._hold(config_id, binds, secret)
+            elif secret is not None:
+                environment |= _as_environment(secret)
+            try:
+                made = self._create(config_id, generation, spec, environment, binds)
+                self._client.api.start(made)
+            finally:
+                if binds:
+                    self._discard(self._name(config_id, "-holder"))
+        return made
+
+    def _create(
+        self,
+        config_id: UUID,
+        generation: tuple[str, str],
+        spec: Spec,
+        environment: dict[str, str],
+        binds: dict[str, Any],
+    ) -> str:
+        from docker.types import LogConfig
+
+        settings = self._client.api.create_host_config(
+            init=True,
+            security_opt=["no-new-privileges:true"],
+            cap_drop=["ALL"],
+            cap_add=list(spec.capabilities),
+            nano_cpus=int(spec.cpus * 1e9),
+            mem_limit=f"{spec.memory_mb}m",
+            memswap_limit=f"{spec.memory_mb}m",
+            pids_limit=spec.pids,
+            read_only=spec.read_only,
+            tmpfs=dict.fromkeys(spec.tmpfs, "size=64m"),
+            network_mode=spec.network,
+            # Or the engine fights the runner.
+            restart_policy={"Name": "no"},
+            # What a server says is its users', and a log of it would lie on the host's disk.
+            log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "2"})
+            if spec.logs
+            else LogConfig(type="none"),
+            binds={name: {**each, "mode": "ro"} for name, each in binds.items()},
+        )
+        for last in (False, True):
+            try:
+                made = self._client.api.create_container(
+                    spec.image,
+                    command=list(spec.command) if spec.command is not None else None,
+                    name=self._name(config_id),
+                    # A stdio server without an open stdin exits at once, and without `detach`, when the first that
+                    # spoke with it goes.
+                    stdin_open=True,
+                    detach=True,
+                    environment=environment,
+                    user=spec.user,
+                    labels=self._labels(config_id, "server", generation),
+                    host_config=settings,
+                )
+                return str(made["Id"])
+            except self._errors.APIError as error:
+                if error.status_code != 409 or last:  # noqa: PLR2004 - HTTP's conflict
+                    raise
+            there = self._client.api.inspect_container(self._name(config_id))
+            labels = there["Config"]["Labels"] or {}
+            if labels.get(LABEL) != self._instance:
+                raise EngineFailedError("NameTaken", f"a container that is not ours is named {self._name(config_id)}")
+            if there["State"]["Running"] and labels.get(f"{LABEL}.generation") == generation[0]:
+                return str(there["Id"])
+            self._discard(there["Id"])
+        raise AssertionError  # the second round returns or raises
+
+    def _volume(self, config_id: UUID) -> dict[str, Any]:
+        name = self._name(config_id, "-config")
+        self._client.api.create_volume(
+            name,
+            driver="local",
+            driver_opts={"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=0755,nosuid,nodev,noexec"},
+            labels=self._labels(config_id, "volume"),
+        )
+        return {name: {"bind": CONFIG_FOLDER, "mode": "rw"}}
+
+    def _hold(self, config_id: UUID, binds: dict[str, Any], secret: str) -> None:
+        """Write the secret into the volume, which is memory while a container uses it: until the server's does, ours.
+
+        Into a `tmpfs=` path of a container that does not run, the engine would write on the host's disk.
+        """
+        self._require_holder()
+        name = self._name(config_id, "-holder")
+        self._discard(name)
+        api = self._client.api
+        made = api.create_container(
+            holder.NAME,
+            command=["/hold"],
+            name=name,
+            labels=self._labels(config_id, "holder"),
+            host_config=api.create_host_config(
+                binds=binds, network_mode="none", cap_drop=["ALL"], read_only=True, mem_limit="8m",
+                security_opt=["no-new-privileges:true"],
+            ),
+        )  # fmt: skip
+        api.start(made["Id"])
+        api.put_archive(made["Id"], CONFIG_FOLDER, holder.tar(CONFIG_FILE, secret.encode(), 0o444))
+
+    def _require_holder(self) -> None:
+        try:
+            self._client.api.inspect_image(holder.NAME)
+        except self._errors.ImageNotFound:
+            machine = self._client.api.info()["Architecture"]
+            try:
+                layer = holder.image(machine)
+            except KeyError:
+                raise EngineFailedError("EngineError", f"secrets cannot be delivered on a {machine} engine") from None
+            repository, tag = holder.NAME.split(":")
+            self._client.api.import_image_from_data(layer, repository=repository, tag=tag)
+
+    def _discard(self, name: str) -> bool:
+        try:
+            self._client.api.remove_container(name, force=True)
+        except self._errors.NotFound:
+            return False
+        except self._errors.APIError as error:
+            if error.status_code != 409:  # noqa: PLR2004 - somebody else is removing it
+                raise
+            return False
+        return True
+
+    def remove(self, container_id: str, grace: int) -> bool:  # noqa: D102
+        with self._translated():
+            try:
+                there = self._client.api.inspect_container(container_id)
+                self._client.api.stop(container_id, timeout=grace)
+            except self._errors.NotFound:
+                return False
+            removed = self._discard(container_id)
+            config = there["Config"]["Labels"].get(f"{LABEL}.config")
+            with suppress(self._errors.APIError, ValueError):
+                self._client.api.remove_volume(self._name(UUID(config), "-config"))
+            return removed
+
+    def verdict(self, container_id: str) -> Verdict:  # noqa: D102
+        with self._translated():
+            state = self._client.api.inspect_container(container_id)["State"]
+        return Verdict(int(state["ExitCode"]), bool(state["OOMKilled"]))
+
+    def sweep(self, keep: set[UUID]) -> None:  # noqa: D102
+        for each in self.seen():
+            if each.holder and each.config_id not in keep:
+                with self._translated():
+                    self._discard(each.id)
+        with self._translated():
+            listed = self._client.api.volumes(filters={"label": f"{LABEL}={self._instance}"})["Volumes"] or ()
+            for volume in listed:
+                if UUID(volume["Labels"][f"{LABEL}.config"]) not in keep:
+                    # One in use is refused with 409.
+                    with suppress(self._errors.APIError):
+                        self._client.api.remove_volume(volume["Name"])
+
+
+def _said(error: Any) -> str:  # noqa: ANN401 - the SDK has no types
+    return " ".join(str(error.explanation or error).split())[:500]
+
+
+def _as_environment(secret: str) -> dict[str, str]:
+    import json
+
+    try:
+        found = json.loads(secret)
+    except ValueError:
+        found = None
+    # The engine quotes what it cannot take, so what it could not is found here.
+    good = isinstance(found, dict) and all(
+        re.fullmatch(r"[A-Za-z_]\w*", name) and isinstance(each, str) and "\0" not in each
+        for name, each in found.items()
+    )
+    if not good:
+        raise EngineFailedError("BadConfig", "a configuration for the environment is a JSON object of texts by name")
+    return {str(name): str(value) for name, value in (found or {}).items()}

@@ -1,0 +1,128 @@
+"""What is to be done: the difference of what is wanted and what is there, as a pure function."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from portaldb.runner.settings import Policy, RefusedSettingsError, Spec, resolve
+
+
+@dataclass(frozen=True)
+class Row:
+    """A configuration as the database has it, with what the runner noted."""
+
+    id: UUID
+    user_id: UUID
+    server_id: UUID
+    wanted: bool
+    image: str
+    server_settings: str | None
+    user_settings: str | None
+    config_digest: str | None
+    restart_requested_at: datetime | None
+    state: str | None
+    container_id: str | None
+    reason: str | None
+    message: str | None
+    restart_count: int
+    generation_wanted: str | None
+    generation_seen: str | None
+    due_in: float | None
+    """Seconds until the next attempt; None where none is noted."""
+    stable: bool
+    """Whether it has been running for a minute."""
+
+    @property
+    def generation(self) -> str:
+        """A digest of all that a container is started with; of the secret, of the encrypted value alone."""
+        return hashlib.sha256(f"{self.settings} {self.config_digest}".encode()).hexdigest()[:32]
+
+    @property
+    def settings(self) -> str:
+        """The same without the secret."""
+        parts = (self.image, self.server_settings, self.user_settings, self.config_digest is None)
+        text = json.dumps([*parts, self.restart_requested_at and self.restart_requested_at.timestamp()])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A container of ours as the engine has it."""
+
+    id: str
+    config_id: UUID
+    generation: str
+    running: bool
+    ended: bool
+    holder: bool = False
+    settings: str = ""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do."""
+
+    verb: str
+    """start, replace, stop, adopt, fail, refuse, settle, steady; compare where the secret alone may differ; remove for
+    a container that no row wants."""
+    config_id: UUID
+    row: Row | None = None
+    seen: tuple[Seen, ...] = ()
+    spec: Spec | None = None
+    why: str | None = None
+
+
+def diff(rows: Iterable[Row], seen: Iterable[Seen], policy: Policy) -> Iterator[Action]:
+    """Yield what makes the engine match the rows: at most one action a row, none where it matches."""
+    there: dict[UUID, list[Seen]] = {}
+    for each in seen:
+        if not each.holder:
+            there.setdefault(each.config_id, []).append(each)
+    for row in rows:
+        action = judge(row, tuple(there.pop(row.id, ())), policy)
+        if action is not None:
+            yield action
+    for config_id, orphans in there.items():
+        yield Action("remove", config_id, seen=tuple(orphans))
+
+
+def judge(row: Row, seen: tuple[Seen, ...], policy: Policy) -> Action | None:
+    """Return what one row needs, if anything."""
+    if not row.wanted:
+        if seen:
+            return Action("stop", row.id, row, seen)
+        return None if row.state in (None, "stopped") else Action("settle", row.id, row)
+    try:
+        spec = resolve(row.image, row.server_settings, row.user_settings, policy)
+    except RefusedSettingsError as error:
+        told = row.state == "error" and row.reason == "Refused" and row.message == str(error) and not seen
+        return None if told else Action("refuse", row.id, row, seen, why=str(error))
+    running = next((each for each in seen if each.running), None)
+    if running:
+        if len(seen) > 1:
+            return Action("replace", row.id, row, seen, spec)
+        # What was compared before and found the same is noted on the row: a label cannot be changed.
+        noted = row.container_id == running.id and row.generation_seen == row.generation
+        if running.generation != row.generation and not noted:
+            verb = "compare" if running.settings == row.settings else "replace"
+            return Action(verb, row.id, row, seen, spec)
+        if (row.state, row.container_id) != ("running", running.id):
+            return Action("adopt", row.id, row, seen, spec)
+        return Action("steady", row.id, row, seen, spec) if row.stable and row.restart_count else None
+    if row.state == "error":
+        # Refused until now, or other settings: at once. Else when its time has come.
+        changed = row.generation_wanted != row.generation or row.reason == "Refused"
+        return Action("start", row.id, row, seen, spec) if changed or (row.due_in or 0) <= 0 else None
+    if any(each.ended for each in seen) and row.state == "running" and row.container_id == seen[0].id:
+        return Action("fail", row.id, row, seen, spec)
+    if any(each.ended and each.generation == row.generation for each in seen):
+        return Action("fail", row.id, row, seen, spec)
+    return Action("start", row.id, row, seen, spec)
+
+
+def backoff(failures: int) -> float:
+    """Return how many seconds to wait after that many failures in a row: 5 s, doubled up to 5 min."""
+    return min(300.0, 5.0 * 2 ** (max(failures, 1) - 1)) if failures < 8 else 300.0  # noqa: PLR2004 - 5 · 2⁷ > 300

@@ -1,0 +1,450 @@
+"""The container runner on a real engine: what it starts, how it fails, and that it never loses track."""
+
+import json
+import random
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import containers
+import docker
+import docker.errors
+import psycopg
+import pytest
+from conftest import Login, MakeDatabase, Portaldb
+from support import Text, ask, command, finish, kill, one, until
+
+from portaldb.encryption import Keyring, config_context, encrypt
+from portaldb.runner.reconcile import Row, Seen, backoff, diff
+from portaldb.runner.settings import Policy, RefusedSettingsError, resolve
+
+LABEL = "portaldb.runner"
+
+
+@dataclass
+class Portal:
+    """A database, a login of the runner's, and the containers that are this database's."""
+
+    url: str
+    login: str
+    instance: str
+    stack: ExitStack
+    api: docker.APIClient
+
+    def user(self) -> str:
+        """Make a user."""
+        name = secrets.token_hex(4)
+        made = "INSERT INTO users (azure_oid, email) VALUES (%s, %s) RETURNING id"
+        return str(one(self.url, made, name, f"{name}@example.org"))
+
+    def server(self, image: str, **settings: object) -> str:
+        """Make a server of an image, with settings of its container."""
+        made = "INSERT INTO mcp_servers (name, image, metadata) VALUES (%s, %s, %s) RETURNING id"
+        return str(one(self.url, made, secrets.token_hex(4), image, json.dumps({"container": settings})))
+
+    def config(self, image: str = containers.IMAGE, user: str | None = None, **settings: object) -> str:
+        """Make a configuration that is switched on."""
+        made = "INSERT INTO user_server_configs (user_id, server_id, enabled) VALUES (%s, %s, true) RETURNING id"
+        return str(one(self.url, made, user or self.user(), self.server(image, **settings)))
+
+    def set(self, config: str, enabled: bool) -> None:
+        """Switch it on or off."""
+        ask(self.url, "UPDATE user_server_configs SET enabled = %s WHERE id = %s", enabled, config)
+
+    def state(self, config: str) -> Any:  # noqa: ANN401 - NULL or a text
+        """Return its state."""
+        return one(self.url, "SELECT container_state FROM user_server_configs WHERE id = %s", config)
+
+    def notes(self, config: str) -> Any:  # noqa: ANN401 - a row
+        """Return reason, message, failures in a row, and whether a next attempt is to come."""
+        query = (
+            "SELECT reason, message, restart_count, next_retry_at > now() FROM container_status WHERE config_id = %s"
+        )
+        return ask(self.url, query, config)[0]
+
+    def audited(self, config: str) -> list[str]:
+        """Return what the trail says of it, in order."""
+        return ask(self.url, "SELECT action FROM audit_logs WHERE resource_id = %s ORDER BY timestamp", config)
+
+    def containers(self, config: str | None = None) -> list[dict[str, Any]]:
+        """Return our containers as the engine lists them."""
+        labels = [f"{LABEL}={self.instance}"] + ([f"{LABEL}.config={config}"] if config else [])
+        return list(self.api.containers(all=True, filters={"label": labels}))
+
+    def running(self, config: str | None = None) -> list[str]:
+        """Return the ids of those that run."""
+        return [each["Id"] for each in self.containers(config) if each["State"] == "running"]
+
+    def start(self, *options: str, env: dict[str, str] | None = None) -> Text:
+        """Start a runner and leave it running."""
+        argv = ("runner", "run", "--instance", self.instance, *options)
+        return self.stack.enter_context(command(*argv, database=self.login, env=env))
+
+    def once(self, *options: str, env: dict[str, str] | None = None) -> str:
+        """Let a runner do what is to be done; return what it said."""
+        done = finish(self.start("--once", *options, env=env))
+        assert done.returncode in (0, 1), done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def images() -> None:
+    """Make the images of the tests."""
+    containers.build()
+
+
+@pytest.fixture
+def portal(make_database: MakeDatabase, login: Login, images: None) -> Iterator[Portal]:
+    """Give a test its database, and take its containers away."""
+    del images
+    url = make_database(migrate=True)
+    client = docker.from_env()
+    with ExitStack() as stack:
+        made = Portal(url, login(url, "portal_runner"), f"t{secrets.token_hex(4)}", stack, client.api)
+        yield made
+    for each in made.containers():
+        client.api.remove_container(each["Id"], force=True)
+    for volume in client.api.volumes(filters={"label": f"{LABEL}={made.instance}"})["Volumes"] or ():
+        client.api.remove_volume(volume["Name"])
+
+
+def talk(api: docker.APIClient, container: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Speak MCP with a container over its stdio, and return the results."""
+    stream = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stream": 1})
+    connection: socket.socket = getattr(stream, "_sock", stream)
+    connection.settimeout(10)
+    found = []
+    for number, (method, params) in enumerate(calls, 1):
+        line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        connection.sendall(json.dumps(line).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += connection.recv(4096)
+        found.append(json.loads(answer[answer.index(b"{") :])["result"])  # after the frame's header
+    stream.close()
+    return found
+
+
+# On an engine --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.docker
+def test_runner_starts_a_container_that_speaks_and_stops_it(portal: Portal) -> None:
+    """Switched on it runs, hardened, within a second of the notice; switched off it is gone; each is audited once."""
+    config = portal.config(read_only=True)
+    portal.set(config, enabled=False)
+    process = portal.start("--resync", "60")
+    until(lambda: one(portal.url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"), "it to listen")
+    time.sleep(1)
+    before = time.monotonic()
+    portal.set(config, enabled=True)
+    until(lambda: portal.state(config) not in (None, "stopped"), "the notice to wake it")
+    assert time.monotonic() - before < 1
+    until(lambda: portal.state(config) == "running", "the container to run")
+    (container,) = portal.running(config)
+    assert one(portal.url, "SELECT container_id FROM user_server_configs WHERE id = %s", config) == container
+    found = portal.api.inspect_container(container)
+    host = found["HostConfig"]
+    assert (host["Init"], host["CapDrop"], host["NetworkMode"]) == (True, ["ALL"], "none")
+    assert (host["Privileged"], host["ReadonlyRootfs"], host["RestartPolicy"]["Name"]) == (False, True, "no")
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (512 << 20, 10**9, 128)
+    assert found["Config"]["OpenStdin"] and not found["Config"]["Tty"]
+    hello, tools = talk(portal.api, container, ("initialize", {}), ("tools/list", {}))
+    assert talk(portal.api, container, ("tools/list", {})) == [tools], "who spoke first has gone, and it goes on"
+    assert hello["serverInfo"]["name"] == "small" and [each["name"] for each in tools["tools"]] == ["length"]
+    portal.set(config, enabled=False)
+    until(lambda: portal.state(config) == "stopped", "the container to stop")
+    assert portal.containers() == []
+    assert portal.audited(config) == ["container_started", "container_stopped"]
+    process.terminate()
+    done = finish(process)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.docker
+def test_runner_says_why_what_cannot_run_does_not(portal: Portal, portaldb: Portaldb) -> None:
+    """A missing image, one that ends at once, one without a program, settings not allowed: each has its reason."""
+    missing, broken, bare = map(portal.config, (containers.MISSING, containers.BROKEN, containers.BARE))
+    greedy = portal.config(network="host")
+    elsewhere = portal.config(network="bridge")
+    portal.once()
+    portal.once()  # sees that the broken one has ended
+    assert [portal.state(each) for each in (missing, broken, bare, greedy, elsewhere)] == ["error"] * 5
+    assert portal.notes(missing)[0] == "ImagePullFailed" and portal.notes(missing)[2:] == (1, True)
+    assert portal.notes(broken) == ("Exited", "it ended with exit code 3", 1, True)
+    assert portal.notes(bare)[0] == "Exited" and portal.notes(bare)[1].endswith(("126", "127")), "as a shell has it"
+    assert portal.notes(greedy)[0] == portal.notes(elsewhere)[0] == "Refused" and portal.notes(greedy)[3] is None
+    portal.once()
+    assert portal.notes(broken)[2] == 1, "nothing is tried before its time"
+    ask(portal.url, "UPDATE container_status SET next_retry_at = now()")
+    portal.once()
+    portal.once()
+    reason, _, times, to_come = portal.notes(broken)
+    assert (reason, times, to_come) == ("CrashLoop", 2, True)
+    wait = "SELECT extract(EPOCH FROM next_retry_at - now()) FROM container_status WHERE config_id = %s"
+    assert 5 < one(portal.url, wait, broken) <= 10
+    assert portal.audited(broken) == ["container_started", "container_failed"] * 2
+    done = portaldb("runner", "status", "--json", database=portal.login)
+    assert done.returncode == 1 and json.loads(done.stdout)["states"] == {"error": 5}
+    portal.once("--allow-network", "bridge")
+    assert portal.state(elsewhere) == "running"
+
+
+@pytest.mark.docker
+def test_runner_adopts_what_a_killed_one_left(portal: Portal) -> None:
+    """After SIGKILL the next runner takes the same container over; nothing is started or audited again."""
+    config = portal.config()
+    process = portal.start()
+    until(lambda: portal.state(config) == "running", "the container to run")
+    before = portal.running(config)
+    kill(process)
+    ask(portal.url, "UPDATE user_server_configs SET container_state = 'creating', container_id = NULL")
+    portal.once()
+    assert (portal.state(config), portal.running(config)) == ("running", before)
+    ask(portal.url, "DELETE FROM container_status")
+    portal.once()
+    assert portal.running(config) == before and len(portal.containers()) == 1
+
+
+@pytest.mark.docker
+def test_runner_removes_what_no_row_wants_and_nothing_else(portal: Portal) -> None:
+    """The container of a user who is erased goes; of one who is deactivated too; a stranger's stays."""
+    gone, shut_out, stays = portal.user(), portal.user(), portal.user()
+    configs = [portal.config(user=each) for each in (gone, shut_out, stays)]
+    stranger = portal.api.create_container(containers.IMAGE, stdin_open=True, labels={LABEL: f"{portal.instance}x"})
+    portal.stack.callback(portal.api.remove_container, stranger["Id"], force=True)
+    portal.api.start(stranger["Id"])
+    portal.once()
+    assert len(portal.running()) == 3
+    admin = portal.user()
+    ask(portal.url, "UPDATE users SET role = 'super_admin' WHERE id = %s", admin)
+    with psycopg.connect(portal.url, options="-c role=portal_app") as connection:
+        connection.execute("SELECT set_app_context(%s)", [admin])
+        connection.execute("SELECT erase_user(%s)", [gone])
+    ask(portal.url, "UPDATE users SET is_active = false WHERE id = %s", shut_out)
+    portal.once()
+    assert portal.containers() == portal.containers(configs[2]) != []
+    assert portal.state(configs[1]) == "stopped"
+    assert portal.audited(configs[0]) == portal.audited(configs[1]) == ["container_started", "container_stopped"]
+    assert portal.api.inspect_container(stranger["Id"])["State"]["Running"]
+    portal.once("--drain")
+    assert portal.containers() == [] and portal.state(configs[2]) == "stopped"
+
+
+@pytest.mark.docker
+def test_runner_delivers_a_secret_that_is_found_nowhere(
+    portal: Portal,
+    tmp_path: Path,
+    portaldb: Portaldb,
+    pg_dump: Any,  # noqa: ANN401 - a fixture's function
+) -> None:
+    """The server reads it; inspect, logs, the engine's folder, a dump and the runner's words do not hold it."""
+    keys, canary = tmp_path / "keys.json", f"canary-{secrets.token_hex(8)}"
+    portaldb("keys", "generate", "--keys", str(keys), check=True)
+    config = portal.config(read_only=True, logs=True)
+    place = ask(portal.url, "SELECT user_id, server_id FROM user_server_configs WHERE id = %s", config)[0]
+    value = encrypt(json.dumps({"token": canary}), Keyring.load(keys), context=config_context(*place))
+    ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+    said = portal.once()
+    assert portal.notes(config)[0] == "DecryptFailed", "without keys"
+    ask(portal.url, "UPDATE container_status SET next_retry_at = now()")
+    said += portal.once("--keys", str(keys))
+    (container,) = portal.running(config)
+    (answer,) = talk(portal.api, container, ("tools/call", {}))
+    assert answer["content"][0]["text"] == str(len(json.dumps({"token": canary}))), "the server has read it"
+    assert len(portal.containers()) == 1, "the holder is gone"
+    places = {
+        "inspect": json.dumps(portal.api.inspect_container(container)),
+        "volumes": json.dumps(portal.api.volumes()),
+        "logs": portal.api.logs(container).decode(),
+        "dump": pg_dump(portal.url),
+        "the runner": said,
+    }
+    assert [name for name, text in places.items() if canary in text] == []
+    assert holding(Path(portal.api.info()["DockerRootDir"]), canary) == []
+    # Encrypted anew, it is the same secret; another one is not.
+    for changed in (False, True):
+        text = json.dumps({"token": canary, "changed": True} if changed else {"token": canary})
+        value = encrypt(text, Keyring.load(keys), context=config_context(*place))
+        ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+        portal.once("--keys", str(keys))
+        portal.once("--keys", str(keys))
+        assert (portal.running(config) == [container]) is not changed and portal.state(config) == "running"
+    portal.set(config, enabled=False)
+    portal.once()
+    assert portal.containers() == []
+    assert not (portal.api.volumes(filters={"label": f"{LABEL}={portal.instance}"})["Volumes"] or ())
+
+
+def holding(root: Path, canary: str) -> list[Path]:
+    """Return the files on the disk of that folder that hold a text; what is mounted there is not on it."""
+    disk, found = root.stat().st_dev, []
+    for each in root.rglob("*"):
+        with suppress(OSError):
+            facts = each.lstat()
+            if stat.S_ISREG(facts.st_mode) and facts.st_dev == disk and canary.encode() in each.read_bytes():
+                found.append(each)
+    return found
+
+
+@pytest.mark.docker
+def test_runner_replaces_once_what_changed_or_is_asked_to(portal: Portal) -> None:
+    """A restart and another setting each give one new container, and nothing else does."""
+    config = portal.config()
+    portal.once()
+    first = portal.running(config)
+    portal.once()
+    assert portal.running(config) == first
+    ask(portal.url, "UPDATE user_server_configs SET restart_requested_at = now() WHERE id = %s", config)
+    portal.once()
+    second = portal.running(config)
+    portal.once()
+    assert portal.running(config) == second != first and len(portal.containers()) == 1
+    ask(portal.url, "UPDATE user_server_configs SET config_metadata = %s", '{"container": {"env": {"LEVEL": "low"}}}')
+    portal.once()
+    (third,) = portal.running(config)
+    assert [third] != second and "LEVEL=low" in portal.api.inspect_container(third)["Config"]["Env"]
+    portal.api.remove_container(third, force=True)
+    portal.once()
+    assert portal.state(config) == "running" and portal.running(config) != [third], "removed by others, made anew"
+
+
+@pytest.mark.docker
+def test_runners_beside_each_other_start_nothing_twice(portal: Portal) -> None:
+    """Two runners, eight rows: one container each, one audit entry each; one dies, the other goes on."""
+    first, second = (portal.start("--resync", "1", "--lease", "2") for _ in range(2))
+    configs = [portal.config() for _ in range(8)]
+    until(lambda: {portal.state(each) for each in configs} == {"running"}, "all to run")
+    assert len(portal.containers()) == 8
+    assert [portal.audited(each) for each in configs] == [["container_started"]] * 8
+    for each in configs[:4]:
+        portal.set(each, enabled=False)
+    kill(first)
+    until(lambda: {portal.state(each) for each in configs[:4]} == {"stopped"}, "the other to take over")
+    assert sorted(portal.running()) == sorted(id for each in configs[4:] for id in portal.running(each))
+    second.terminate()
+    assert finish(second).returncode == 0
+    assert one(portal.url, "SELECT count(*) FROM container_status WHERE lease_until > now()") == 0
+    assert len(portal.running()) == 4, "containers stay"
+
+
+@pytest.mark.docker
+def test_runner_that_is_killed_again_and_again_loses_track_of_nothing(portal: Portal, seed: int) -> None:
+    """Ten kills at random moments while ten rows flip at random; then quiet: engine and table agree."""
+    chance = random.Random(seed)  # noqa: S311 - a choice that can be made again is what is wanted
+    configs = [portal.config() for _ in range(10)]
+    for _ in range(10):
+        process = portal.start("--resync", "0.5", "--lease", "1")
+        end = time.monotonic() + 1 + chance.random() * 1.5
+        while time.monotonic() < end:
+            portal.set(chance.choice(configs), enabled=chance.random() < 0.6)
+            time.sleep(0.1)
+        kill(process)
+    portal.start("--resync", "0.5", "--lease", "1")
+    wanted = set(ask(portal.url, "SELECT id::text FROM user_server_configs WHERE enabled"))
+
+    def agree() -> bool:
+        states = {each: portal.state(each) for each in configs}
+        return all(state in (("running",) if each in wanted else ("stopped", None)) for each, state in states.items())
+
+    until(agree, "the table to say what is wanted", 60)
+    labelled = sorted(each["Labels"][f"{LABEL}.config"] for each in portal.containers())
+    assert labelled == sorted(wanted) and len(portal.running()) == len(wanted)
+    ids = set(ask(portal.url, "SELECT container_id FROM user_server_configs WHERE enabled"))
+    assert ids == set(portal.running())
+
+
+# Without one ---------------------------------------------------------------------------------------------
+
+
+def row(**changes: Any) -> Row:  # noqa: ANN401 - fields of several types
+    """Return a row that wants a container and has none."""
+    zero = UUID(int=0)
+    usual: dict[str, Any] = {
+        **{"id": zero, "user_id": zero, "server_id": zero, "wanted": True, "image": "x", "server_settings": None},
+        **{"user_settings": None, "config_digest": None, "restart_requested_at": None, "state": None},
+        **{"container_id": None, "reason": None, "message": None, "restart_count": 0, "generation_wanted": None},
+        **{"generation_seen": None, "due_in": None, "stable": False},
+    }
+    return Row(**(usual | changes))
+
+
+WANTED = row().generation
+
+
+@pytest.mark.parametrize(
+    ("changes", "there", "verb"),
+    [
+        ({}, None, "start"),
+        ({"state": "running", "container_id": "c"}, "running", None),
+        ({"state": "creating"}, "running", "adopt"),
+        ({"state": "running", "container_id": "c", "restart_count": 2, "stable": True}, "running", "steady"),
+        ({"state": "running", "container_id": "c", "image": "y"}, "running", "replace"),
+        ({"state": "running", "container_id": "c", "config_digest": "new"}, "running", "replace"),
+        ({"state": "running", "container_id": "c"}, "ended", "fail"),
+        ({"state": "running", "container_id": "c"}, None, "start"),
+        ({"state": "error", "due_in": 3.0, "generation_wanted": WANTED}, "ended", None),
+        ({"state": "error", "due_in": -1.0, "generation_wanted": WANTED}, "ended", "start"),
+        ({"state": "error", "due_in": 3.0, "generation_wanted": "other"}, "ended", "start"),
+        ({"wanted": False, "state": "running"}, "running", "stop"),
+        ({"wanted": False, "state": "error"}, None, "settle"),
+        ({"wanted": False, "state": "stopped"}, None, None),
+        ({"server_settings": '{"privileged": true}'}, None, "refuse"),
+    ],
+)
+def test_diff_is_what_a_row_needs(changes: dict[str, Any], there: str | None, verb: str | None) -> None:
+    """What is wanted and what is there say what is to be done."""
+    seen = (
+        [Seen("c", UUID(int=0), WANTED, there == "running", there == "ended", False, row().settings)] if there else []
+    )
+    assert [each.verb for each in diff([row(**changes)], seen, Policy())] == ([verb] if verb else [])
+
+
+def test_diff_removes_what_no_row_is_there_for() -> None:
+    """A container without a row is removed; a holder is left to the sweep."""
+    seen = [Seen("c", UUID(int=1), "", True, False), Seen("h", UUID(int=2), "", True, False, holder=True)]
+    assert [(each.verb, each.config_id.int) for each in diff([], seen, Policy())] == [("remove", 1)]
+
+
+def test_backoff_doubles_from_5_seconds_to_5_minutes() -> None:
+    """However many failures there are."""
+    assert [backoff(each) for each in (1, 2, 3, 6, 7, 8, 10**9)] == [5, 10, 20, 160, 300, 300, 300]
+
+
+@pytest.mark.parametrize(
+    ("server", "user", "policy"),
+    [
+        ({"privileged": True}, None, Policy()),
+        ({"binds": ["/:/host"]}, None, Policy()),
+        ({"network": "host"}, None, Policy(networks=("host",))),
+        ({"network": "bridge"}, None, Policy()),
+        ({"network": "container:x"}, None, Policy(networks=("container:x",))),
+        ({"capabilities": ["SYS_ADMIN"]}, None, Policy(capabilities=("CHOWN",))),
+        ({"memory_mb": 1024}, None, Policy()),
+        ({"env": {"A=B": "x"}}, None, Policy()),
+        (None, {"network": "bridge"}, Policy(networks=("bridge",))),
+        (None, {"command": ["sh"]}, Policy()),
+        (None, [], Policy()),
+        (None, None, Policy(images=("registry.example/*",))),
+        (None, None, Policy(digests=True)),
+    ],
+)
+def test_settings_that_nobody_allowed_are_refused(server: object, user: object, policy: Policy) -> None:
+    """No privileged mode, no host path, no host network, no capability outside the list, no other image."""
+    texts = [None if each is None else json.dumps(each) for each in (server, user)]
+    with pytest.raises(RefusedSettingsError):
+        resolve("img:1", texts[0], texts[1], policy)
+
+
+def test_settings_of_a_user_only_narrow() -> None:
+    """A user takes away from what the server is given, and adds to its environment."""
+    found = resolve("img", '{"memory_mb": 100, "env": {"A": "1"}}', '{"memory_mb": 400, "env": {"B": "2"}}', Policy())
+    assert (found.memory_mb, found.env, found.network) == (100, {"A": "1", "B": "2"}, "none")
