@@ -16,7 +16,7 @@ DROP POLICY user_sessions_api_read ON public.user_sessions;
 DROP POLICY users_api_admin_update ON public.users;
 DROP POLICY users_api_update ON public.users;
 
-REVOKE DELETE ON public.team_members FROM portal_api;
+REVOKE SELECT (id), DELETE ON public.team_members FROM portal_api;
 REVOKE SELECT (id, catalog_type, created_by), DELETE ON public.mcp_servers FROM portal_api;
 REVOKE SELECT (id, user_id), DELETE ON public.user_server_configs FROM portal_api;
 REVOKE

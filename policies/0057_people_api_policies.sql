@@ -24,7 +24,7 @@ GRANT
     ON public.user_sessions TO portal_api;
 GRANT SELECT (id, user_id), DELETE ON public.user_server_configs TO portal_api;
 GRANT SELECT (id, catalog_type, created_by), DELETE ON public.mcp_servers TO portal_api;
-GRANT DELETE ON public.team_members TO portal_api;
+GRANT SELECT (id), DELETE ON public.team_members TO portal_api;
 
 CREATE POLICY users_api_update ON public.users
     FOR UPDATE TO portal_api

@@ -154,7 +154,7 @@ SELECT set_eq(
     ('portal_api', 'teams', 'SELECT', 'id is_active name'),
     ('portal_api', 'teams', 'INSERT', 'created_by description id name'),
     ('portal_api', 'teams', 'UPDATE', 'is_active'),
-    ('portal_api', 'team_members', 'SELECT', 'role team_id user_id'),
+    ('portal_api', 'team_members', 'SELECT', 'id role team_id user_id'),
     ('portal_api', 'team_members', 'INSERT', 'role team_id user_id'),
     ('portal_api', 'team_members', 'UPDATE', 'role'),
     ('portal_api', 'team_invitations', 'SELECT', 'invited_by role team_id user_id'),
