@@ -105,7 +105,8 @@ names_of() {
                 ;;
             node)
                 command -v node >/dev/null || echo nodejs
-                echo node-jose node-pg
+                echo node-jose
+                command -v npm >/dev/null || echo node-pg   # which wants Debian's own nodejs
                 ;;
             server)
                 postgresql=$(find_postgresql)
