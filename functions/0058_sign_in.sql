@@ -52,12 +52,12 @@ BEGIN
     PERFORM public.set_app_context(v_user.id, v_ip_address, v_user_agent);
 
     -- Locked and read anew: whoever deactivates the user meanwhile comes before this or after it.
-    SELECT u.id, u.role, u.is_active, u.email, u.display_name, u.metadata, u.azure_oid INTO v_user
+    SELECT u.id, u.role, u.is_active, u.email, u.display_name, u.metadata INTO v_user
     FROM public.users AS u
     WHERE u.id = v_user.id
     FOR NO KEY UPDATE;
 
-    IF v_user.is_active IS NOT TRUE OR v_user.azure_oid <> p_azure_oid THEN
+    IF v_user.is_active IS NOT TRUE THEN
         PERFORM public.create_audit_log(
             NULL, 'login_refused', 'user', v_user.id, '{"reason": "deactivated"}', NULL, NULL
         );

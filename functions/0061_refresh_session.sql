@@ -64,12 +64,7 @@ BEGIN
 
     SELECT s.id, s.user_id, s.family_id INTO v_used
     FROM public.user_sessions AS s
-    INNER JOIN public.users AS u ON s.user_id = u.id
-    WHERE s.refresh_token = public.token_digest(p_refresh_token) AND u.is_active;
-    IF v_used.id IS NULL THEN
-        RETURN NEXT;
-        RETURN;
-    END IF;
+    WHERE s.refresh_token = public.token_digest(p_refresh_token);
     v_family := coalesce(v_used.family_id, v_used.id);
     PERFORM public.set_app_context(v_used.user_id, p_ip_address, p_user_agent, v_used.id::text);
 

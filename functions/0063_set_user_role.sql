@@ -1,17 +1,15 @@
 -- A super_admin changes what another may do, and whether they may come in at all.
 -- depends: 0050_require_app_user 0051_create_audit_log_in_context 0062_end_session
 
-CREATE FUNCTION public.lock_user(p_user_id uuid)
-RETURNS TABLE (role text, is_active boolean, is_last boolean)
+-- All super_admins too, in the order of ids: two of them who demote each other at once come one
+-- after the other.
+CREATE FUNCTION public.lock_super_admins_and(p_user_id uuid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
     v_again boolean := false;
 BEGIN
-    -- All super_admins too, in the order of ids: two of them who demote each other at once come one
-    -- after the other.
     LOOP
         PERFORM 1
         FROM public.users AS u
@@ -27,7 +25,17 @@ BEGIN
         );
         v_again := true;
     END LOOP;
+END;
+$$;
 
+CREATE FUNCTION public.lock_user(p_user_id uuid)
+RETURNS TABLE (role text, is_active boolean, is_last boolean)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM public.lock_super_admins_and(p_user_id);
     SELECT
         u.role,
         coalesce(u.is_active, false),
@@ -161,6 +169,7 @@ GRANT EXECUTE ON FUNCTION public.reactivate_user(uuid) TO portal_app;
 
 -- A new owner needs CREATE on the schema at the moment it is given the function, and not after.
 GRANT CREATE ON SCHEMA public TO portal_api;
+ALTER FUNCTION public.lock_super_admins_and(uuid) OWNER TO portal_api;
 ALTER FUNCTION public.lock_user(uuid) OWNER TO portal_api;
 ALTER FUNCTION public.refuse_last_super_admin(boolean) OWNER TO portal_api;
 ALTER FUNCTION public.set_user_role(uuid, text) OWNER TO portal_api;
@@ -168,6 +177,8 @@ ALTER FUNCTION public.deactivate_user(uuid) OWNER TO portal_api;
 ALTER FUNCTION public.reactivate_user(uuid) OWNER TO portal_api;
 REVOKE CREATE ON SCHEMA public FROM portal_api;
 
+COMMENT ON FUNCTION public.lock_super_admins_and(uuid) IS
+'Locks a user and every active super_admin; for the API''s functions alone.';
 COMMENT ON FUNCTION public.lock_user(uuid) IS
 'Locks a user and every active super_admin, and says what the user is; for the API''s functions alone.
 Errors: PT404 there is no such user.';

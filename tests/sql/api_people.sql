@@ -1,11 +1,18 @@
 -- Who comes in, what a super_admin changes about others, and how a person is forgotten.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(69);
+SELECT plan(72);
 
 CREATE FUNCTION tap.trail() RETURNS text
 LANGUAGE sql
 RETURN (SELECT string_agg(action, ' ' ORDER BY action) FROM public.audit_logs);
+-- What was audited of what, kept where the trail is emptied for the next step
+CREATE TABLE tap.kept (action text, resource_type text);
+CREATE FUNCTION tap.forget() RETURNS void LANGUAGE sql
+AS $$
+    INSERT INTO tap.kept SELECT l.action, l.resource_type FROM public.audit_logs AS l;
+    DELETE FROM public.audit_logs;
+$$;
 CREATE TABLE tap.carol (outcome text, user_id uuid, role text, is_new boolean);
 GRANT ALL ON tap.carol TO portal_app;
 
@@ -43,7 +50,7 @@ SELECT results_eq(
 );
 
 -- Again, with another name
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT results_eq(
     $$SELECT outcome, user_id, is_new
@@ -62,7 +69,7 @@ SELECT is(
     '{"changed": ["display_name"]}'::jsonb,
     'with what changed, and no value'
 );
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT is(
     (SELECT outcome FROM public.sign_in('carol', 'c@example.org', 'Caroline', '{"team": "x"}')),
@@ -75,7 +82,7 @@ SELECT is(
     '{"changed": ["email"]}'::jsonb,
     'is noticed'
 );
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT is(
     (SELECT outcome FROM public.sign_in('carol', 'c@example.org', NULL, '{}')), 'signed_in', 'so is'
@@ -86,7 +93,7 @@ SELECT is(
     '{"changed": ["metadata"]}'::jsonb,
     'other metadata'
 );
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT
     is(
@@ -97,8 +104,20 @@ SELECT
 RESET ROLE;
 SELECT is(tap.trail(), 'login', 'login alone is audited');
 
+-- The context
+SET LOCAL ROLE portal_app;
+SELECT lives_ok(
+    $$SELECT public.set_app_context(NULL, NULL, NULL, repeat('x', 255))$$, 'a session id'
+);
+SELECT throws_ok(
+    $$SELECT public.set_app_context(NULL, NULL, NULL, repeat('x', 256))$$,
+    'PT400', NULL, 'has 255 letters at most'
+);
+RESET ROLE;
+SELECT set_app_context(NULL);
+
 -- Somebody who is shut out, and what is no person
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT results_eq(
     $$SELECT outcome, user_id, role FROM public.sign_in('dora', 'new@example.org')$$,
@@ -247,7 +266,7 @@ SELECT throws_ok(
     'and is not erased'
 );
 RESET ROLE;
-DELETE FROM public.audit_logs;
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT is(
     public.set_user_role('f0000000-0000-0000-0000-000000000001', 'super_admin'),
@@ -322,8 +341,22 @@ SELECT
         (SELECT count(*) FROM public.user_sessions WHERE is_active), 5::bigint, 'and nobody else''s'
     );
 
--- Erasing
-DELETE FROM public.audit_logs;
+-- Erasing, of somebody who is invited and has invited others
+INSERT INTO public.team_invitations (team_id, user_id, invited_by)
+VALUES
+(
+    '1b000000-0000-0000-0000-000000000001', 'a0000000-0000-0000-0000-000000000001',
+    'f0000000-0000-0000-0000-000000000001'
+),
+(
+    '1a000000-0000-0000-0000-000000000001', 'e0000000-0000-0000-0000-000000000001',
+    'a0000000-0000-0000-0000-000000000001'
+),
+(
+    '1b000000-0000-0000-0000-000000000001', 'e0000000-0000-0000-0000-000000000001',
+    'f0000000-0000-0000-0000-000000000001'
+);
+SELECT tap.forget();
 SET LOCAL ROLE portal_app;
 SELECT set_app_context('a0000000-0000-0000-0000-000000000001');
 SELECT
@@ -365,8 +398,9 @@ SELECT results_eq(
     $$SELECT count(*) FROM public.user_sessions
     UNION ALL SELECT count(*) FROM public.user_server_configs
     UNION ALL SELECT count(*) FROM public.team_members
+    UNION ALL SELECT count(*) FROM public.team_invitations
     UNION ALL SELECT count(*) FROM public.mcp_servers WHERE catalog_type = 'custom'$$,
-    $$VALUES (4::bigint), (3), (1), (0)$$, 'theirs is gone, others'' is not'
+    $$VALUES (4::bigint), (3), (1), (1), (0)$$, 'theirs is gone, others'' is not'
 );
 SELECT results_eq(
     $$SELECT user_id, resource_id, details FROM public.audit_logs
@@ -387,6 +421,15 @@ SELECT throws_ok(
     $$INSERT INTO public.mcp_servers (name, image, catalog_type, created_by)
     VALUES ('x', 'x', 'custom', 'a0000000-0000-0000-0000-000000000001')$$,
     'PT409', NULL, 'nor by them'
+);
+
+SELECT tap.forget();
+SELECT set_eq(
+    'SELECT action, resource_type FROM tap.kept',
+    $$VALUES
+    ('login', 'user'), ('login_refused', 'user'), ('user_created', 'user'), ('user_updated', 'user'),
+    ('role_changed', 'user'), ('user_deactivated', 'user'), ('user_reactivated', 'user'), ('user_erased', 'user')$$,
+    'each entry says that it is of a user'
 );
 
 SELECT finish();

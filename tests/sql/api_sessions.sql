@@ -1,7 +1,7 @@
 -- Sessions: opened, shown, refreshed and ended, with tokens that are kept as digests.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(62);
+SELECT plan(64);
 
 CREATE TABLE tap.opened (
     n integer, session_id uuid, session_token text, refresh_token text, expires_at timestamptz
@@ -16,7 +16,8 @@ CREATE FUNCTION tap.trail() RETURNS text LANGUAGE sql STABLE
 RETURN (
     SELECT
         string_agg(
-            concat_ws(' ', action, resource_type, resource_id, details), ', ' ORDER BY action
+            concat_ws(' ', action, resource_type, resource_id, details),
+            ', ' ORDER BY action, user_id
         )
     FROM public.audit_logs
 );
@@ -369,13 +370,30 @@ SELECT is(
     'a super_admin ends all sessions of alpha'
 );
 SELECT is(public.end_all_sessions(), 0, 'and has none of their own');
+SELECT set_app_context('f0000000-0000-0000-0000-000000000001');
+SELECT tap.open(9);
+SELECT tap.reopen(10, 9);
+RESET ROLE;
+UPDATE public.user_sessions
+SET expires_at = CURRENT_TIMESTAMP, refreshed_at = CURRENT_TIMESTAMP - interval '1 minute'
+WHERE id = tap.session(9);
+SET LOCAL ROLE portal_app;
+SELECT is(
+    (SELECT outcome FROM public.refresh_session(tap.refresh(9))), 'refused',
+    'a used token that has expired is no sign of theft'
+);
+SELECT set_app_context('f0000000-0000-0000-0000-000000000001');
+SELECT is(
+    public.end_all_sessions(), 1, 'of a session and the one that continues it one is counted'
+);
 SELECT lives_ok('SELECT * FROM public.authenticate(tap.token(8))', 'beta is still in');
 SELECT is(public.end_all_sessions(), 1, 'and signs out everywhere');
 RESET ROLE;
 SELECT is(
     tap.trail(),
     'logout user a0000000-0000-0000-0000-000000000001 {"ended": 2}, '
-    'logout user b0000000-0000-0000-0000-000000000001 {"ended": 1}',
+    'logout user b0000000-0000-0000-0000-000000000001 {"ended": 1}, '
+    'logout user f0000000-0000-0000-0000-000000000001 {"ended": 1}',
     'each audited once'
 );
 

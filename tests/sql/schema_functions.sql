@@ -7,6 +7,16 @@ SELECT plan(8);
 CREATE TEMPORARY TABLE expected AS
 VALUES
 (
+    'lock_super_admins_and',
+    'p_user_id uuid',
+    'void',
+    'portal_api',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
     'create_session',
     '',
     'TABLE(session_id uuid, session_token text, refresh_token text, expires_at timestamp '
