@@ -17,7 +17,7 @@ RETURN (
     SELECT
         string_agg(
             concat_ws(' ', action, resource_type, resource_id, details),
-            ', ' ORDER BY action, user_id
+            ', ' ORDER BY action, resource_id
         )
     FROM public.audit_logs
 );
