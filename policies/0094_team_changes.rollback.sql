@@ -15,8 +15,7 @@ DROP POLICY team_invitations_owner_access ON public.team_invitations;
 
 REVOKE
     INSERT (team_id, user_id, role),
-    UPDATE (role),
-    DELETE
+    UPDATE (role)
     ON public.team_members FROM portal_api;
 REVOKE
     SELECT (name),

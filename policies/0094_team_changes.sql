@@ -11,8 +11,7 @@ GRANT
     ON public.teams TO portal_api;
 GRANT
     INSERT (team_id, user_id, role),
-    UPDATE (role),
-    DELETE
+    UPDATE (role)
     ON public.team_members TO portal_api;
 
 CREATE POLICY team_invitations_owner_access ON public.team_invitations
