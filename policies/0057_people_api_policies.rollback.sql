@@ -1,8 +1,6 @@
 -- Takes back what the functions of portal_api may do to users and to what is theirs.
 
-ALTER POLICY users_self_update ON public.users
-    USING (id = (SELECT r.user_id FROM public.app_reach AS r));
-
+DROP POLICY users_erased_stay ON public.users;
 DROP POLICY team_members_api_erase ON public.team_members;
 DROP POLICY mcp_servers_api_erase ON public.mcp_servers;
 DROP POLICY mcp_servers_api_erase_read ON public.mcp_servers;

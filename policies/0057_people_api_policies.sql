@@ -40,8 +40,9 @@ CREATE POLICY users_api_admin_update ON public.users
 
 -- Whoever waits to change their own row while it is erased finds it so: of what a policy says, only
 -- the row's own columns are looked at again after the wait.
-ALTER POLICY users_self_update ON public.users
-    USING (id = (SELECT r.user_id FROM public.app_reach AS r) AND erased_at IS NULL);
+CREATE POLICY users_erased_stay ON public.users
+    AS RESTRICTIVE FOR UPDATE TO portal_app
+    USING (erased_at IS NULL);
 
 -- Tokens come before there is a context.
 CREATE POLICY user_sessions_api_read ON public.user_sessions
@@ -107,6 +108,8 @@ CREATE POLICY team_members_api_erase ON public.team_members
 
 COMMENT ON POLICY users_api_update ON public.users IS
 'The functions of portal_api change the user of the context, but for what was erased.';
+COMMENT ON POLICY users_erased_stay ON public.users IS
+'What was erased of a user stays blank, even for one who waited to write it.';
 COMMENT ON POLICY users_api_admin_update ON public.users IS
 'The functions of portal_api change any user for an admin; they let a super_admin alone do so.';
 COMMENT ON POLICY user_sessions_api_read ON public.user_sessions IS

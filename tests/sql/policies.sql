@@ -241,7 +241,10 @@ INSERT INTO expected VALUES
 ),
 (
     'users', 'users_self_update', 'permissive', 'w', 'portal_app',
-    '((id = ( SELECT r.user_id FROM public.app_reach r)) AND (erased_at IS NULL))', NULL
+    '(id = ( SELECT r.user_id FROM public.app_reach r))', NULL
+),
+(
+    'users', 'users_erased_stay', 'restrictive', 'w', 'portal_app', '(erased_at IS NULL)', NULL
 ),
 ('users', 'users_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
 ('teams', 'teams_api_read', 'permissive', 'r', 'portal_api', 'true', NULL),
