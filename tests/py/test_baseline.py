@@ -72,8 +72,9 @@ def build(make: MakeDatabase, server: str, owner: str = "postgres", name: str | 
 
 
 def rows(url: str) -> dict[str, list[str]]:
-    """Return every row of every table of the schema document, as text."""
-    return {table: ask(url, f"SELECT to_jsonb(t)::text FROM public.{table} AS t ORDER BY 1") for table in TABLES}
+    """Return every row of every table of the schema document, as text; without NULLs, as in columns that come later."""
+    found = "SELECT jsonb_strip_nulls(to_jsonb(t))::text FROM public.{} AS t ORDER BY 1"
+    return {table: ask(url, found.format(table)) for table in TABLES}
 
 
 def is_under_the_migrations(url: str, portaldb: Portaldb) -> None:
