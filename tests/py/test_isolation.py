@@ -41,6 +41,7 @@ def test_verify_json_has_each_cell_with_its_evidence(server: str, portaldb: Port
     assert all(each["statement"] or each["answer"] for each in found["results"])
 
 
+@pytest.mark.soak  # since the API is there it takes half an hour
 def test_verify_notices_every_weakening(
     cluster: Cluster, portaldb: Portaldb, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,7 +49,7 @@ def test_verify_notices_every_weakening(
 
     On the throwaway cluster alone: what a weakening does is the same on PostgreSQL 17, where `verify` runs as well.
     """
-    done = portaldb("verify", "--mutate", database=cluster.url(), timeout=1800)
+    done = portaldb("verify", "--mutate", database=cluster.url(), timeout=3600)
     with capfd.disabled():
         print(f"\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201 - what verify reports is what a person reads
     assert done.returncode == 0, "weakenings go unnoticed; the report is above"
