@@ -197,7 +197,7 @@ def test_mutate_interrupted_leaves_roles_as_they_were(
     with command("verify", "--mutate", database=server) as process:
         # One after the other, each with the patience of its own.
         until(lambda: len(left_over()) == 1, "the database of the suite")
-        until(lambda: len(left_over()) == 2, "the second worker's database")
+        until(lambda: len(left_over()) == 2, "the second worker's database", patience=180)
         until(lambda: int(one(server, changing)) > 1, "both workers to be at it")
         process.send_signal(how)
         process.communicate(timeout=120)
