@@ -17,10 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _refuse_password(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from_argv = _ctx.get_parameter_source("database") == click.core.ParameterSource.COMMANDLINE
+    if not value or not from_argv:
+        return value
     from portaldb.database import has_password
 
-    from_argv = _ctx.get_parameter_source("database") == click.core.ParameterSource.COMMANDLINE
-    if value and from_argv and has_password(value):
+    if has_password(value):
         raise click.UsageError(
             "the URL given with --database holds a password, and every user of this machine can read a "
             "command line. Put the URL in the DATABASE_URL variable, or the password in PGPASSWORD or ~/.pgpass."

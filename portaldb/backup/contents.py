@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from portaldb.backup.record import Table
-from portaldb.database import OWNER, Connection, query
+from portaldb.database import Connection, query
 from portaldb.errors import RefusedError, RightsError
 
 RECORD = ("public._portaldb_migration", "public._yoyo_log", "public._yoyo_migration", "public._yoyo_version")
@@ -41,7 +41,7 @@ def sight(connection: Connection, who: dict[str, Any]) -> Sight:
     pg_dump fails on a table whose policies hold its role, and with --enable-row-security takes what they let through
     and says nothing. So either nothing holds the role, or what does must be a policy that lets everything through.
     """
-    role = None if who["sees_all"] else BACKUP if who["may_be_backup"] else OWNER if who["may_be_owner"] else None
+    role = BACKUP if who["may_be_backup"] and not who["sees_all"] else None
     become(connection, role)
     rows = connection.execute(query("backup", "tables")).fetchall()
     hidden = [f"{row['schema']}.{row['name']}" for row in rows if row["guarded"] and not row["open"]]
@@ -50,13 +50,13 @@ def sight(connection: Connection, who: dict[str, Any]) -> Sight:
     if closed:
         raise RightsError(
             f"The login {acting} may not read {_some(closed)}. No backup was made. Back up as a member of {BACKUP} "
-            f"(GRANT {BACKUP} TO …), as the owner, or as a superuser."
+            f"(GRANT {BACKUP} TO …), or as a superuser."
         )
     if hidden:
         raise RefusedError(
             f"Row-Level Security hides rows of {_some(hidden)} from {acting}, so a backup would lack them. None was "
-            f"made. Back up as a member of {BACKUP} with BYPASSRLS, as a superuser, or where a server allows no "
-            f"BYPASSRLS, as a member of {OWNER}."
+            f"made. Back up as a member of {BACKUP}, as a superuser, or where a server allows neither, by policies of "
+            "its own for the login: docs/backup.md has them."
         )
     return Sight(role, any(row["guarded"] for row in rows))
 

@@ -24,7 +24,7 @@ from portaldb.backup.clients import Clients
 from portaldb.backup.contents import Sight
 from portaldb.backup.record import File, Manifest, Role, Table
 from portaldb.bootstrap import ROLES
-from portaldb.database import OWNER, Connection, query
+from portaldb.database import Connection, query
 from portaldb.errors import PortalError, RefusedError, UsageError
 
 Watch = Callable[[int, int], None]
@@ -80,7 +80,7 @@ def make(url: str, folder: Path, options: Options, watch: Watch) -> Made:
         database.require_direct(connection, url)
         with database.translated("looking at the database"):
             connection.execute(query("backup", "prepare"))
-            who = connection.execute(query("backup", "who"), {"owner": OWNER}).fetchone()
+            who = connection.execute(query("backup", "who")).fetchone()
         assert who is not None  # noqa: S101 - a login is a role
         programs = clients.find(who["version"] // 10000)
         with _unfinished(folder) as work, database.reading(connection):

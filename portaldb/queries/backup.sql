@@ -26,9 +26,6 @@ SELECT
         FROM pg_roles AS b
         WHERE b.rolname = 'portal_backup' AND b.rolbypassrls AND pg_has_role(session_user, b.oid, 'MEMBER')
     ) AS may_be_backup,
-    EXISTS (
-        SELECT FROM pg_roles AS o WHERE o.rolname = %(owner)s AND pg_has_role(session_user, o.oid, 'MEMBER')
-    ) AS may_be_owner,
     pg_is_in_recovery() AS standby,
     (SELECT c.system_identifier::text FROM pg_control_system() AS c) AS system
 FROM pg_roles AS r
@@ -42,7 +39,8 @@ SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
 
 -- name: tables
 -- Every table that holds rows, with the partitioned table it hangs below. `guarded` is one that Row-Level Security
--- holds for who asks; `open`, one whose policies let that role read every row all the same.
+-- holds for who asks; `open`, one whose policies for that role let everything through, each of them: pg_dump refuses
+-- to read a policy that asks a view, whatever the others say.
 SELECT
     c.oid::int8 AS oid,
     n.nspname::text AS schema,
@@ -52,20 +50,16 @@ SELECT
     pg_table_size(c.oid) AS bytes,
     has_table_privilege(c.oid, 'SELECT') AS readable,
     row_security_active(c.oid) AS guarded,
-    EXISTS (
-        SELECT
-        FROM pg_policy AS p
-        WHERE
-            p.polrelid = c.oid
-            AND p.polpermissive
-            AND p.polcmd IN ('r', '*')
-            AND pg_get_expr(p.polqual, p.polrelid) = 'true'
-            AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))
-    )
-    AND NOT EXISTS (
-        SELECT
-        FROM pg_policy AS p
-        WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd IN ('r', '*')
+    coalesce(
+        (
+            SELECT bool_and(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true')
+            FROM pg_policy AS p
+            WHERE
+                p.polrelid = c.oid
+                AND p.polcmd IN ('r', '*')
+                AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))
+        ),
+        false
     ) AS open
 FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -76,7 +70,7 @@ INNER JOIN pg_namespace AS rn ON rn.oid = root.relnamespace
 WHERE
     c.relkind = 'r'
     AND c.relpersistence <> 't'
-    AND n.nspname NOT LIKE 'pg\_%%'
+    AND n.nspname NOT LIKE 'pg\_%'
     AND n.nspname NOT IN ('information_schema', 'portaldb_verify')
     AND NOT EXISTS (
         SELECT
@@ -104,7 +98,7 @@ INNER JOIN pg_roles AS r ON r.oid = d.refobjid
 WHERE
     d.refclassid = 'pg_authid'::regclass
     AND d.dbid = (SELECT b.oid FROM pg_database AS b WHERE b.datname = current_database())
-    AND r.rolname NOT LIKE 'pg\_%%'
+    AND r.rolname NOT LIKE 'pg\_%'
 ORDER BY 1
 
 -- name: roles
@@ -160,7 +154,7 @@ FROM (
             WHEN 'c' THEN 'TYPE'
             ELSE 'TABLE'
         END AS kind,
-        format('%%I.%%I', n.nspname, c.relname) AS name,
+        format('%I.%I', n.nspname, c.relname) AS name,
         c.tableoid AS classid,
         c.oid,
         n.oid AS namespace,
@@ -171,7 +165,7 @@ FROM (
     UNION ALL
     SELECT
         CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
-        format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+        format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
         p.tableoid,
         p.oid,
         n.oid,
@@ -181,7 +175,7 @@ FROM (
     UNION ALL
     SELECT
         CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END,
-        format('%%I.%%I', n.nspname, t.typname),
+        format('%I.%I', n.nspname, t.typname),
         t.tableoid,
         t.oid,
         n.oid,
@@ -192,7 +186,7 @@ FROM (
 ) AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.namespace
 WHERE
-    n.nspname NOT LIKE 'pg\_%%'
+    n.nspname NOT LIKE 'pg\_%'
     AND n.nspname <> 'information_schema'
     AND NOT EXISTS (
         SELECT
@@ -210,7 +204,7 @@ ORDER BY c.turn, c.name
 SELECT n.nspname::text AS name
 FROM pg_namespace AS n
 WHERE
-    n.nspname NOT LIKE 'pg\_%%'
+    n.nspname NOT LIKE 'pg\_%'
     AND n.nspname NOT IN ('information_schema', 'public')
     AND NOT EXISTS (
         SELECT FROM pg_depend AS d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e'
