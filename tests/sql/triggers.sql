@@ -6,7 +6,7 @@ SELECT plan(17);
 \set alpha 'a0000000-0000-0000-0000-000000000001'
 \set beta 'b0000000-0000-0000-0000-000000000001'
 
--- A restart is asked for now
+-- restart_requested_now: a restart is asked for now
 SELECT c.id AS config FROM public.user_server_configs AS c WHERE c.user_id = :'alpha' \gset
 SET LOCAL ROLE portal_app;
 SELECT set_app_context(:'alpha');
@@ -30,7 +30,7 @@ SELECT is(
     'and NULL asks for none'
 );
 
--- A value has at most 256 kB
+-- require_encrypted_config: a value has at most 256 kB
 SELECT throws_ok(
     format(
         'UPDATE public.user_server_configs SET encrypted_config = %L WHERE id = %L',
@@ -46,7 +46,7 @@ SELECT lives_ok(
     'one of 190000 bytes before it was encrypted is taken'
 );
 
--- Whose a container's status is
+-- container_status_user: whose a container's status is
 RESET ROLE;
 SELECT c.id AS of_beta FROM public.user_server_configs AS c WHERE c.user_id = :'beta' \gset
 SET LOCAL ROLE portal_runner;
@@ -61,7 +61,7 @@ SELECT results_eq(
     'each is of the user whose the configuration is'
 );
 
--- Nothing is made for who was erased
+-- refuse_erased_user and refuse_erased_maker: nothing is made for who was erased
 UPDATE public.users SET erased_at = CURRENT_TIMESTAMP, is_active = false WHERE id = :'alpha';
 DELETE FROM public.team_members;
 DELETE FROM public.user_server_configs;
