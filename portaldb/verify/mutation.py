@@ -46,6 +46,9 @@ _FIRST, _MOST = 40, trial.BATCH
 _REMEMBERED = 20
 """Cells that noticed an earlier change of an object, which are tried first for the next."""
 
+_SILENT = 60.0
+"""Seconds between two lines that tell how far it is, where there is no terminal."""
+
 Advance = Callable[[int, int], None]
 """Takes how many changes are done, and of how many."""
 
@@ -107,14 +110,23 @@ def mutated(outcome: Outcome, url: str, migrations: list[Migration], tests: Sequ
 
 @contextmanager
 def _progress() -> Iterator[Advance]:
-    """Show a bar on a terminal."""
+    """Show a bar on a terminal; elsewhere a line now and then, so that a log tells that it goes on."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     out = console(stderr=True)
     columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("mutants", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        told = time.monotonic()
+
+        def advance(done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done, total=total)
+            if not out.is_terminal and time.monotonic() - told > _SILENT:
+                told = time.monotonic()
+                out.print(f"{done:,} of {total:,} mutants tried")
+
+        yield advance
 
 
 def mutate(urls: list[str], access: Access, advance: Advance, tests: Sequence[Path] = ()) -> list[Mutant]:
