@@ -88,7 +88,7 @@ def make(url: str, folder: Path, options: Options, watch: Watch) -> Made:
             row = connection.execute(query("backup", "snapshot")).fetchone()
             snapshot = row["id"] if row else ""
             date = _free_date(folder)
-            dump = _Dump(programs, url, snapshot, seen, options)
+            dump = _Dump(programs, clients.pinned(url, connection), snapshot, seen, options)
             tables = dump.full(work / record.dump_name(date), connection, watch)
             if options.plain:
                 dump.plain(work / f"schema_{date}.sql", "--schema-only")
