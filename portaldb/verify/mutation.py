@@ -89,10 +89,16 @@ class _Suite:
         if self.stop.is_set():
             raise _StoppedError
         shown = {id(cell) for cell in self.shown}
-        setting = self.access.setting
+        # Of the rows that a foreign key may be shown with, one is enough: they are answered together or not at all.
+        together = {(cell.relation, cell.what) for cell in cells if cell.what.startswith(trials.ON_DELETE)}
+        chosen = {id(cell) for cell in cells}
         return [
-            *trials.run(self.connection, [cell for cell in cells if id(cell) in shown], setting),
-            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], setting),
+            *trials.run(
+                self.connection,
+                [cell for cell in self.shown if id(cell) in chosen or (cell.relation, cell.what) in together],
+                self.access.setting,
+            ),
+            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], self.access.setting),
         ]
 
 
