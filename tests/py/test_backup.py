@@ -352,6 +352,23 @@ def test_rows_alone_go_into_a_migrated_database(
     assert "same migrations" in said
 
 
+def test_restored_database_runs_the_jobs_that_its_registry_says(
+    make_database: MakeDatabase, folder: Path, portaldb: Portaldb, login: Login
+) -> None:
+    """Where pg_cron is, its own table is not in the backup, and is as it was all the same."""
+    url = make_database("mcp_portal", migrate=True)
+    scheduled = "SELECT jobname, schedule, command, username FROM cron.job ORDER BY 1"
+    before = ask(url, scheduled)
+    assert len(before) >= 3
+    portaldb("backup", "--folder", str(folder), database=login(url, "portal_backup"), check=True)
+    ask(url, "UPDATE public.jobs SET schedule = '1 1 1 1 *'; SET ROLE mcp_admin; SELECT public.sync_cron_jobs()")
+    assert ask(url, scheduled) != before
+    said = portaldb("restore", str(folder), "--clean", "--yes", database=login(url, "mcp_admin"), check=True).stdout
+    assert "pg_cron" not in said, "nothing stood in the way"
+    assert ask(url, scheduled) == before
+    portaldb("drift", database=url, check=True)
+
+
 def test_old_backups_of_this_database_alone_are_removed(
     filled: str, make_database: MakeDatabase, folder: Path, portaldb: Portaldb
 ) -> None:
