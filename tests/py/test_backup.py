@@ -17,6 +17,8 @@ from conftest import ROOT, Login, MakeDatabase, Portaldb, clean_environment, dro
 from psycopg import conninfo, sql
 from support import ask, command, kill, one, paragraph, until
 
+from portaldb.cluster import Cluster
+
 ROWS = """
 INSERT INTO public.users (azure_oid, email, display_name)
 SELECT 'oid-' || g, 'user' || g || '@example.org', 'Ünïcode ' || g || E'\\t\\n\\\\.' FROM generate_series(1, 400) AS g;
@@ -32,6 +34,12 @@ INSERT INTO public.audit_logs (user_id, action, details, timestamp)
 SELECT u.id, 'login', jsonb_build_object('g', g), now() - g * interval '11 days'
 FROM (SELECT id FROM public.users LIMIT 50) AS u CROSS JOIN generate_series(0, 20) AS g;
 """
+
+
+@pytest.fixture(autouse=True)
+def programs(cluster: Cluster) -> Path:
+    """Need the session's own server: PostgreSQL in a container is newer than the pg_dump that is installed here."""
+    return cluster.programs
 
 
 @pytest.fixture
