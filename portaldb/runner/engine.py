@@ -1,20 +1,25 @@
 """The container engine behind one small protocol, and Docker as the first that has it."""
 
+import os
 import re
+import select
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, fields
+from typing import Any, BinaryIO, Protocol
 from uuid import UUID
 
 from portaldb.errors import EnvironmentMissingError
 from portaldb.runner import holder
-from portaldb.runner.reconcile import Seen
+from portaldb.runner.reconcile import STOP_FAILED, Seen, Stamp
 from portaldb.runner.settings import Spec
 
 LABEL = "portaldb.runner"
 CONFIG_FOLDER = "/run/portal"
 CONFIG_FILE = "config.json"
+_HEAD = 8
 
 
 class EngineGoneError(Exception):
@@ -52,7 +57,7 @@ class Engine(Protocol):
         """Return the secret that a running container was given in a file; None where it was not."""
         ...
 
-    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:
+    def start(self, config_id: UUID, stamp: Stamp, spec: Spec, secret: str | None) -> str:
         """Start the container of a configuration and return its id; one that runs already is taken over."""
         ...
 
@@ -68,11 +73,23 @@ class Engine(Protocol):
         """Remove what was left over by a start that was cut short, but for these configurations."""
         ...
 
+    def ends(self) -> Iterator[None]:
+        """Yield whenever a container of ours ends, while the engine tells it: it may miss some, and stop."""
+        ...
+
+    def logs(self, container_id: str, tail: int | None, follow: bool) -> Iterator[bytes]:
+        """Yield what a container has said, from so many lines before the end on, and what it says yet."""
+        ...
+
+    def attach(self, container_id: str, stdin: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        """Pass `stdin` on to a container and yield what it answers, on 1 or 2, until both are silent."""
+        ...
+
 
 class Docker:
     """A Docker engine, as the environment names it (DOCKER_HOST and so on)."""
 
-    def __init__(self, instance: str, timeout: int = 30) -> None:
+    def __init__(self, instance: str = "", timeout: int = 30) -> None:
         """Take the name by which this database's containers are told from others'."""
         try:
             import docker
@@ -97,14 +114,9 @@ class Docker:
         except (self._errors.DockerException, RequestException, OSError) as error:
             raise EngineGoneError(" ".join(str(error).split())[:300]) from None
 
-    def _labels(self, config_id: UUID, role: str, generation: tuple[str, str] = ("", "")) -> dict[str, str]:
-        return {
-            LABEL: self._instance,
-            f"{LABEL}.config": str(config_id),
-            f"{LABEL}.role": role,
-            f"{LABEL}.generation": generation[0],
-            f"{LABEL}.settings": generation[1],
-        }
+    def _labels(self, config_id: UUID, role: str, stamp: Stamp | None = None) -> dict[str, str]:
+        named = {"config": str(config_id), "role": role, **asdict(stamp or Stamp())}
+        return {LABEL: self._instance} | {f"{LABEL}.{name}": value for name, value in named.items()}
 
     def _name(self, config_id: UUID, role: str = "") -> str:
         return f"portaldb-{self._instance}-{config_id.hex}{role}"
@@ -123,11 +135,10 @@ class Docker:
                     Seen(
                         each["Id"],
                         UUID(named[f"{LABEL}.config"]),
-                        named[f"{LABEL}.generation"],
+                        Stamp(*(named.get(f"{LABEL}.{each.name}", "") for each in fields(Stamp))),
                         each["State"] in ("running", "paused", "restarting"),
                         each["State"] in ("exited", "dead"),
                         named[f"{LABEL}.role"] == "holder",
-                        named[f"{LABEL}.settings"],
                     )
                 )
         return found
@@ -156,7 +167,7 @@ class Docker:
                 return None
             return holder.untar(b"".join(chunks), CONFIG_FILE)
 
-    def start(self, config_id: UUID, generation: tuple[str, str], spec: Spec, secret: str | None) -> str:  # noqa: D102
+    def start(self, config_id: UUID, stamp: Stamp, spec: Spec, secret: str | None) -> str:  # noqa: D102
         environment, binds = dict(spec.env), {}
         with self._translated():
             if secret is not None and spec.config_as == "file":
@@ -166,7 +177,7 @@ class Docker:
             elif secret is not None:
                 environment |= _as_environment(secret)
             try:
-                made = self._create(config_id, generation, spec, environment, binds)
+                made = self._create(config_id, stamp, spec, environment, binds)
                 self._client.api.start(made)
             finally:
                 if binds:
@@ -174,12 +185,7 @@ class Docker:
         return made
 
     def _create(
-        self,
-        config_id: UUID,
-        generation: tuple[str, str],
-        spec: Spec,
-        environment: dict[str, str],
-        binds: dict[str, Any],
+        self, config_id: UUID, stamp: Stamp, spec: Spec, environment: dict[str, str], binds: dict[str, Any]
     ) -> str:
         from docker.types import LogConfig
 
@@ -215,7 +221,7 @@ class Docker:
                     detach=True,
                     environment=environment,
                     user=spec.user,
-                    labels=self._labels(config_id, "server", generation),
+                    labels=self._labels(config_id, "server", stamp),
                     host_config=settings,
                 )
                 return str(made["Id"])
@@ -226,7 +232,8 @@ class Docker:
             labels = there["Config"]["Labels"] or {}
             if labels.get(LABEL) != self._instance:
                 raise EngineFailedError("NameTaken", f"a container that is not ours is named {self._name(config_id)}")
-            if there["State"]["Running"] and labels.get(f"{LABEL}.generation") == generation[0]:
+            # An image has labels of its own.
+            if there["State"]["Running"] and labels.items() >= self._labels(config_id, "server", stamp).items():
                 return str(there["Id"])
             self._discard(there["Id"])
         raise AssertionError  # the second round returns or raises
@@ -287,7 +294,7 @@ class Docker:
         return True
 
     def remove(self, container_id: str, grace: int) -> bool:  # noqa: D102
-        with self._translated():
+        with self._translated(STOP_FAILED):
             try:
                 there = self._client.api.inspect_container(container_id)
                 self._client.api.stop(container_id, timeout=grace)
@@ -316,6 +323,55 @@ class Docker:
                     # One in use is refused with 409.
                     with suppress(self._errors.APIError):
                         self._client.api.remove_volume(volume["Name"])
+
+    def ends(self) -> Iterator[None]:  # noqa: D102
+        wanted = {"type": "container", "event": "die", "label": f"{LABEL}={self._instance}"}
+        with self._translated():
+            for _ in self._client.api.events(filters=wanted):
+                yield
+
+    def logs(self, container_id: str, tail: int | None, follow: bool) -> Iterator[bytes]:  # noqa: D102
+        with self._translated("NoLog"):
+            kept = "all" if tail is None else tail
+            yield from self._client.api.logs(container_id, stream=True, follow=follow, tail=kept)
+
+    def attach(self, container_id: str, stdin: BinaryIO) -> Iterator[tuple[int, bytes]]:  # noqa: D102
+        with self._translated("NotRunning"):
+            there = self._client.api.inspect_container(container_id)
+            if not there["State"]["Running"]:
+                raise EngineFailedError("NotRunning", "the container does not run")
+            both = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            held = self._client.api.attach_socket(container_id, params=both)
+            yield from _converse(getattr(held, "_sock", held), stdin)
+
+
+def _converse(connection: socket.socket, stdin: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the frames of an attached container, with a thread that writes, as neither may wait for the other."""
+    connection.settimeout(None)
+    ended = threading.Event()
+
+    def write() -> None:
+        with suppress(OSError):
+            while given := os.read(stdin.fileno(), 1 << 16):
+                connection.sendall(given)
+        ended.set()
+
+    threading.Thread(target=write, daemon=True).start()
+    read = b""
+    while True:
+        over = ended.is_set()
+        if not select.select([connection], [], [], 1.0)[0]:
+            if over:
+                return
+            continue
+        came = connection.recv(1 << 16)
+        if not came:
+            raise EngineFailedError("NotRunning", "the container has ended")
+        read += came
+        # Docker's frames: the stream, three bytes of nothing, the length.
+        while len(read) >= _HEAD and len(read) >= (end := _HEAD + int.from_bytes(read[4:_HEAD], "big")):
+            yield read[0], read[_HEAD:end]
+            read = read[end:]
 
 
 def _said(error: Any) -> str:  # noqa: ANN401 - the SDK has no types

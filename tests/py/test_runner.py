@@ -8,7 +8,8 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ from conftest import Login, MakeDatabase, Portaldb
 from support import Text, ask, command, finish, kill, one, until
 
 from portaldb.encryption import Keyring, config_context, encrypt
-from portaldb.runner.reconcile import Row, Seen, backoff, diff
+from portaldb.runner.reconcile import STOP_FAILED, Row, Seen, Stamp, backoff, diff
 from portaldb.runner.settings import Policy, RefusedSettingsError, resolve
 
 LABEL = "portaldb.runner"
@@ -372,12 +373,18 @@ def row(**changes: Any) -> Row:  # noqa: ANN401 - fields of several types
         **{"id": zero, "user_id": zero, "server_id": zero, "wanted": True, "image": "x", "server_settings": None},
         **{"user_settings": None, "config_digest": None, "restart_requested_at": None, "state": None},
         **{"container_id": None, "reason": None, "message": None, "restart_count": 0, "generation_wanted": None},
-        **{"generation_seen": None, "due_in": None, "stable": False},
+        **{"generation_seen": None, "due_in": None, "age": 1.0, "restart_served": None},
     }
     return Row(**(usual | changes))
 
 
-WANTED = row().generation
+WANTED = row().stamp.generation
+
+EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+STARTED = EARLIER.isoformat()
+RUNNING = {"state": "running", "container_id": "c"}
+FAILED = {"state": "error", "due_in": 3.0, "generation_wanted": WANTED, "reason": "Exited"}
+STUCK = FAILED | {"reason": STOP_FAILED, "container_id": "c"}
 
 
 @pytest.mark.parametrize(
@@ -386,7 +393,7 @@ WANTED = row().generation
         ({}, None, "start"),
         ({"state": "running", "container_id": "c"}, "running", None),
         ({"state": "creating"}, "running", "adopt"),
-        ({"state": "running", "container_id": "c", "restart_count": 2, "stable": True}, "running", "steady"),
+        ({"state": "running", "container_id": "c", "restart_count": 2, "age": 61.0}, "running", "steady"),
         ({"state": "running", "container_id": "c", "image": "y"}, "running", "replace"),
         ({"state": "running", "container_id": "c", "config_digest": "new"}, "running", "replace"),
         ({"state": "running", "container_id": "c"}, "ended", "fail"),
@@ -398,19 +405,35 @@ WANTED = row().generation
         ({"wanted": False, "state": "error"}, None, "settle"),
         ({"wanted": False, "state": "stopped"}, None, None),
         ({"server_settings": '{"privileged": true}'}, None, "refuse"),
+        # A restart: another value than that which was acted on last, by the row or by the container.
+        ({**RUNNING, "restart_requested_at": LATER}, "running", "replace"),
+        ({**RUNNING, "restart_requested_at": LATER, "restart_served": EARLIER}, "running", "replace"),
+        ({**RUNNING, "restart_requested_at": EARLIER, "restart_served": LATER}, "running", None),
+        ({**RUNNING, "restart_requested_at": LATER, "restart_served": LATER}, "running", None),
+        ({**RUNNING, "restart_requested_at": None, "restart_served": LATER}, "running", None),
+        ({**FAILED, "restart_requested_at": LATER, "restart_served": EARLIER}, "ended", "start"),
+        ({**FAILED, "restart_requested_at": LATER, "restart_served": LATER}, "ended", None),
+        # What would not be stopped is not asked every time, but what became right is seen.
+        ({**STUCK, "wanted": False}, "running", None),
+        ({**STUCK, "wanted": False, "due_in": -1.0}, "running", "stop"),
+        ({**STUCK, "image": "y"}, "running", "replace"),
+        ({**STUCK, "restart_requested_at": LATER}, "running", None),
+        (STUCK, "running", "adopt"),
     ],
 )
 def test_diff_is_what_a_row_needs(changes: dict[str, Any], there: str | None, verb: str | None) -> None:
     """What is wanted and what is there say what is to be done."""
     seen = (
-        [Seen("c", UUID(int=0), WANTED, there == "running", there == "ended", False, row().settings)] if there else []
+        [Seen("c", UUID(int=0), replace(row().stamp, restart=STARTED), there == "running", there == "ended")]
+        if there
+        else []
     )
     assert [each.verb for each in diff([row(**changes)], seen, Policy())] == ([verb] if verb else [])
 
 
 def test_diff_removes_what_no_row_is_there_for() -> None:
     """A container without a row is removed; a holder is left to the sweep."""
-    seen = [Seen("c", UUID(int=1), "", True, False), Seen("h", UUID(int=2), "", True, False, holder=True)]
+    seen = [Seen("c", UUID(int=1), Stamp(), True, False), Seen("h", UUID(int=2), Stamp(), True, False, holder=True)]
     assert [(each.verb, each.config_id.int) for each in diff([], seen, Policy())] == [("remove", 1)]
 
 
