@@ -146,6 +146,6 @@ SELECT
     count(*) AS rows,
     min(n.lease_until) AS until
 FROM public.container_status AS n
-WHERE n.lease_owner IS NOT NULL
+WHERE n.lease_until > clock_timestamp()
 GROUP BY n.lease_owner
 ORDER BY n.lease_owner

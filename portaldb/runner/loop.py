@@ -166,8 +166,7 @@ class Runner:
         for action in todo:
             self._busy[action.config_id] = pool.submit(self._work, action)
         if began > self._swept + _SWEEP or self._options.once:
-            kept = self._store.leased() | set(self._busy) | {each.config_id for each in seen if not each.holder}
-            self._engine.sweep(kept)
+            self._engine.sweep(self._store.leased)
             self._swept = began
         waiting = [row.age for row in rows if row.wanted and row.state in (None, "pending", "creating")]
         self._watch.looked(

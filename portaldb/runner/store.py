@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import class_row
+
 from portaldb import database as db
 from portaldb.database import Connection, query
 from portaldb.errors import RefusedError, UsageError
@@ -57,7 +59,9 @@ class Store:
 
     def rows(self, seen: Iterable[UUID] = (), only: UUID | None = None) -> list[Row]:
         """Return what wants a container or is said to have one, and the configurations given."""
-        return [Row(**row) for row in self._ask("rows", seen=list(seen), only=only)]
+        # Not by way of dictionaries: there may be many.
+        with self._work.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(query("runner", "rows"), {"seen": list(seen), "only": only}).fetchall()
 
     def pending(self, ids: Iterable[UUID]) -> None:
         """Say of configurations that stood still that they wait for their turn."""
