@@ -40,7 +40,18 @@ class Engine:
         with (self.base / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *("dockerd", "--host", self.url, "--data-root", self.root, "--exec-root", self.base / "exec"),
+                    # A network of its own: with no bridge to make, it removes docker0, which is another's.
+                    *(
+                        "unshare",
+                        "--net",
+                        "dockerd",
+                        "--host",
+                        self.url,
+                        "--data-root",
+                        self.root,
+                        "--exec-root",
+                        self.base / "exec",
+                    ),
                     *("--pidfile", self.base / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false"),
                 ],
                 stdout=log,
