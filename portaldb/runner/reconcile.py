@@ -3,9 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from uuid import UUID
 
 from portaldb.runner.settings import Policy, RefusedSettingsError, Spec, resolve
@@ -15,7 +14,7 @@ STABLE = 60.0
 STOP_FAILED = "StopFailed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What a container was started for, as its labels say it."""
 
@@ -27,7 +26,7 @@ class Stamp:
     """The restart that it served, if any."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A configuration as the database has it, with what the runner noted."""
 
@@ -52,13 +51,14 @@ class Row:
     """Seconds until the next attempt; None where none is noted."""
     age: float
     """Seconds since the state changed."""
+    stamp: Stamp = field(init=False)
+    """What a container that is started now is for."""
 
-    @cached_property
-    def stamp(self) -> Stamp:
-        """What a container that is started now is for."""
+    def __post_init__(self) -> None:
         parts = (self.image, self.server_settings, self.user_settings, self.config_digest is None)
         settings = _digest(json.dumps(parts))
-        return Stamp(_digest(f"{settings} {self.config_digest}"), settings, _text(self.restart_requested_at))
+        stamp = Stamp(_digest(f"{settings} {self.config_digest}"), settings, _text(self.restart_requested_at))
+        object.__setattr__(self, "stamp", stamp)
 
     @property
     def changed(self) -> bool:
@@ -75,7 +75,7 @@ class Row:
         return self.stamp.restart not in ("", _text(self.restart_served), *served)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A container of ours as the engine has it."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import docker
@@ -37,23 +38,17 @@ class Engine:
 
     def start(self) -> "Engine":
         """Start it and wait until it answers."""
+        options = {
+            "--host": self.url,
+            "--data-root": self.root,
+            "--exec-root": self.base / "exec",
+            "--pidfile": self.base / "pid",
+            "--bridge": "none",
+        }
         with (self.base / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    # A network of its own: with no bridge to make, it removes docker0, which is another's.
-                    *(
-                        "unshare",
-                        "--net",
-                        "dockerd",
-                        "--host",
-                        self.url,
-                        "--data-root",
-                        self.root,
-                        "--exec-root",
-                        self.base / "exec",
-                    ),
-                    *("--pidfile", self.base / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false"),
-                ],
+                # A network of its own: with no bridge to make, it removes docker0, which is another's.
+                ["unshare", "--net", "dockerd", *map(str, chain.from_iterable(options.items())), "--iptables=false"],
                 stdout=log,
                 stderr=log,
             )
