@@ -6,7 +6,7 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any, BinaryIO, Protocol
@@ -70,8 +70,8 @@ class Engine(Protocol):
         """Return how a container ended."""
         ...
 
-    def sweep(self, kept: Callable[[], set[UUID]]) -> None:
-        """Remove what starts that were cut short left over, but for the configurations that `kept` tells then."""
+    def sweep(self, holders: Iterable[Seen], kept: Callable[[], set[UUID]]) -> None:
+        """Remove holders that were seen, and volumes, but for the configurations that `kept` tells then."""
         ...
 
     def ends(self) -> Iterator[None]:
@@ -293,10 +293,9 @@ class Docker:
             state = self._client.api.inspect_container(container_id)["State"]
         return Verdict(int(state["ExitCode"]), bool(state["OOMKilled"]))
 
-    def sweep(self, kept: Callable[[], set[UUID]]) -> None:  # noqa: D102
+    def sweep(self, holders: Iterable[Seen], kept: Callable[[], set[UUID]]) -> None:  # noqa: D102
         api = self._client.api
         with self._translated():
-            holders = [each for each in self.seen() if each.holder]
             volumes = api.volumes(filters={"label": f"{LABEL}={self._instance}"})["Volumes"] or ()
             # Whose start is under way is asked after what is there was: what a later one makes is not in the list.
             keep = kept()

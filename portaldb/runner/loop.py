@@ -166,7 +166,7 @@ class Runner:
         for action in todo:
             self._busy[action.config_id] = pool.submit(self._work, action)
         if began > self._swept + _SWEEP or self._options.once:
-            self._engine.sweep(self._store.leased)
+            self._engine.sweep([each for each in seen if each.holder], self._store.leased)
             self._swept = began
         waiting = [row.age for row in rows if row.wanted and row.state in (None, "pending", "creating")]
         self._watch.looked(
