@@ -128,8 +128,8 @@ def test_doctor_finds_what_is_planted_and_says_what_to_type(
     portaldb("init", database=database, check=True)
     # a throwaway server is quick because it survives no crash, which is what the doctor says of it
     findings = json.loads(portaldb("doctor", "--json", database=database).stdout)["findings"]
-    told = {each["what"] for each in findings if "No pg_dump" not in each["what"]}
-    assert told <= {"fsync is off.", "full_page_writes is off."}
+    left = {each["what"] for each in findings if "No pg_dump" not in each["what"]}
+    assert left <= {"fsync is off.", "full_page_writes is off."}
 
 
 def test_every_query_of_the_exporter_runs_as_portal_monitor(database: str, login: Login) -> None:
