@@ -1030,6 +1030,84 @@ def restore(
         report.restored(done, db.describe(url))
 
 
+@cli.command()
+@database_option
+@click.option("--once", is_flag=True, help="Look once, and end; so it does where there is no terminal.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.5),
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often the screen is made anew.",
+)
+@click.option("--check", is_flag=True, help="Look once, and exit with 1 where there is an alarm.")
+@json_option
+def monitor(database: str | None, once: bool, every: float, check: bool, as_json: bool) -> None:
+    """Show how the database does: connections, partitions, containers, keys, tables, slow statements.
+
+    A login in portal_monitor may see all of it but other sessions' transactions and statements, which take
+    pg_read_all_stats. It shows no tenant's row, and works on a standby. Ctrl-C ends it.
+
+    \b
+    Example:  portaldb monitor --once --json
+    """
+    from portaldb import database as db
+    from portaldb import monitor as work
+    from portaldb import monitor_report as report
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb monitor") as connection:
+
+        def look() -> work.Look:
+            with db.reading(connection):
+                return work.look(connection)
+
+        if once or check or as_json or not sys.stdout.isatty():
+            found = look()
+            if as_json:
+                emit_json(found.as_dict())
+            else:
+                report.show(found)
+            if check and found.alarms:
+                raise FindingsError()
+        else:
+            report.live(look, every)
+
+
+@cli.command()
+@database_option
+@json_option
+def doctor(database: str | None, as_json: bool) -> None:
+    """Examine versions, clock, settings, extensions, roles, grants and migrations, and say what to type.
+
+    Any login may ask; what is not shown to it is named. It changes nothing. The exit code is 1 when anything is not
+    as it should be.
+
+    \b
+    Example:  portaldb doctor --json
+    """
+    from portaldb import database as db
+    from portaldb import doctor as work
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb doctor") as connection, db.reading(connection):
+        found = work.examine(connection, read(sql_root()))
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        for each in found.findings:
+            click.echo(f"{each.about}: {each.what}\n    {each.do}")
+        if found.unseen:
+            _wrapped(f"Not shown to this login (GRANT pg_read_all_settings TO …): {', '.join(found.unseen)}.", err=True)
+        state = f"{len(found.findings)} findings" if found.findings else "healthy"
+        click.echo(f"{db.describe(url)}: {state}; looked at {', '.join(found.looked_at)}.")
+    if found.findings:
+        raise FindingsError()
+
+
 @cli.group()
 def user() -> None:
     """Make the first super_admin, whom nobody else could make."""
