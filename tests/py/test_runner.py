@@ -313,6 +313,51 @@ def test_runner_that_is_killed_again_and_again_loses_track_of_nothing(
 
 
 @pytest.mark.docker
+def test_runner_finds_by_itself_what_no_notice_told(portal: Portal) -> None:
+    """With the triggers off nothing is told; the next look sees it all the same. A server elsewhere is not started."""
+    config, elsewhere = portal.config(), portal.config()
+    portal.set(config, enabled=False)
+    remote = """UPDATE mcp_servers SET metadata = '{"kind": "remote"}' WHERE id = (
+        SELECT server_id FROM user_server_configs WHERE id = %s)"""
+    ask(portal.url, remote, elsewhere)
+    portal.start("--resync", "2")
+    until(lambda: one(portal.url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"), "it to listen")
+    with psycopg.connect(portal.url, autocommit=True) as silent:
+        silent.execute("SET session_replication_role = replica")
+        silent.execute("UPDATE user_server_configs SET enabled = true WHERE id = %s", [config])
+    until(lambda: portal.state(config) == "running", "the next look")
+    assert len(portal.containers()) == 1 and portal.state(elsewhere) in (None, "stopped")
+
+
+@pytest.mark.docker
+def test_runner_says_that_it_was_memory(portal: Portal) -> None:
+    """What takes more than it may is OOMKilled."""
+    config = portal.config(containers.GREEDY, memory_mb=16)
+    portal.start("--resync", "1")
+    until(lambda: portal.state(config) == "error", "it to be ended")
+    assert portal.notes(config)[:2] == ("OOMKilled", "it took more memory than it may")
+
+
+@pytest.mark.docker
+def test_image_is_pulled_once_however_many_rows_want_it(portal: Portal) -> None:
+    """Of a registry that has it not yet it is ImagePullFailed, in its own time; then one pull is for all."""
+    with containers.registry() as registry:
+        registry.has = False
+        configs = [portal.config(registry.image) for _ in range(5)]
+        try:
+            portal.start("--resync", "0.5")
+            until(lambda: {portal.state(each) for each in configs} == {"error"}, "the failure of each")
+            assert {portal.notes(each)[0] for each in configs} == {"ImagePullFailed"}
+            registry.has = True
+            until(lambda: {portal.state(each) for each in configs} == {"running"}, "the next attempt")
+            assert registry.taken == 1 and len(portal.running()) == 5
+        finally:
+            portal.clear()
+            with suppress(docker.errors.APIError):
+                portal.api.remove_image(registry.image, force=True)
+
+
+@pytest.mark.docker
 def test_attach_is_a_local_server_to_a_real_client(portal: Portal, portaldb: Portaldb) -> None:
     """The MCP SDK's client initialises, lists the tools and calls one; twice, for the container outlives who speaks."""
     config = portal.config()
