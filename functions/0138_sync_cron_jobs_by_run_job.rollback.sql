@@ -1,4 +1,5 @@
 -- Makes the function as 0029 has it.
+-- loses: nothing; pg_cron goes on with the jobs' own statements
 
 CREATE OR REPLACE FUNCTION public.sync_cron_jobs() RETURNS integer
 LANGUAGE plpgsql

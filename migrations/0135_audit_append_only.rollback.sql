@@ -1,4 +1,5 @@
 -- Lets the owner change the audit trail again.
+-- loses: no row, only what kept the trail from being changed
 
 DO $$
 DECLARE

@@ -187,7 +187,8 @@ SELECT results_eq(
     'the present month stays, the empty one made room, the one with a row stays'
 );
 SELECT results_eq(
-    $$SELECT tableoid::regclass::text FROM public.audit_logs WHERE user_agent IN ('January', 'March') ORDER BY 1$$,
+    $$SELECT tableoid::regclass::text FROM public.audit_logs
+    WHERE user_agent IN ('January', 'March') ORDER BY 1$$,
     ARRAY['audit_logs_2036_01', 'audit_logs_2036_03'], 'and the rows are where they were'
 );
 SELECT is(
@@ -195,8 +196,11 @@ SELECT is(
     'a job that did not run for a while makes what is left of leap February'
 );
 INSERT INTO public.audit_logs (action, user_agent, timestamp) VALUES
-('login', 'in the gap', '2036-02-10 23:59:59.999999+00'), ('login', 'in the gap', '2036-02-11 00:00:00+00');
-SELECT is(public.ensure_audit_partitions(2, '2036-02-20'), 2, 'and days of the gap once they have rows');
+('login', 'in the gap', '2036-02-10 23:59:59.999999+00'),
+('login', 'in the gap', '2036-02-11 00:00:00+00');
+SELECT is(
+    public.ensure_audit_partitions(2, '2036-02-20'), 2, 'and days of the gap once they have rows'
+);
 SELECT is(
     (SELECT count(*) FROM public.audit_logs_2036_02_10), 1::bigint, 'a day ends at midnight by UTC'
 );
@@ -217,20 +221,29 @@ SELECT is(
 );
 SELECT results_eq(
     $$SELECT p.partition::text FROM public.audit_partitions() AS p WHERE p.starts >= '2036-04-29'$$,
-    ARRAY['audit_logs_2036_04_29', 'audit_logs_2036_04_30', 'audit_logs_2036_05', 'audit_logs_2036_06'],
+    ARRAY[
+        'audit_logs_2036_04_29', 'audit_logs_2036_04_30', 'audit_logs_2036_05', 'audit_logs_2036_06'
+    ],
     'with nothing between them'
 );
 
 -- In any time zone, on any day of a month
 SET LOCAL timezone = 'America/St_Johns';
-SELECT is(public.ensure_audit_partitions(1, '2040-01-31 23:59:59.999999+00'), 2, 'on the last of January');
-SELECT is(public.ensure_audit_partitions(1, '2040-01-31 20:29:59.999999-03:30'), 0, 'wherever that is');
-SELECT is(public.ensure_audit_partitions(1, '2040-03-11 02:30:00-02:30'), 2, 'in the hour that is left out');
+SELECT is(
+    public.ensure_audit_partitions(1, '2040-01-31 23:59:59.999999+00'), 2, 'on the last of January'
+);
+SELECT is(
+    public.ensure_audit_partitions(1, '2040-01-31 20:29:59.999999-03:30'), 0, 'wherever that is'
+);
+SELECT is(
+    public.ensure_audit_partitions(1, '2040-03-11 02:30:00-02:30'), 2,
+    'in the hour that is left out'
+);
 SET LOCAL timezone = 'UTC';
 SELECT results_eq(
     $$SELECT p.starts, p.ends FROM public.audit_partitions() AS p WHERE p.starts >= '2040-01-01'$$,
     $$SELECT m, m + interval '1 month'
-    FROM generate_series('2040-01-01 00:00:00+00'::timestamptz, '2040-04-01 00:00:00+00', interval '1 month') AS m$$,
+    FROM generate_series('2040-01-01'::timestamptz, '2040-04-01', interval '1 month') AS m$$,
     'months are months by UTC'
 );
 

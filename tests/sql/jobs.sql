@@ -1,4 +1,4 @@
--- The history of jobs is written and pruned by the maintenance role alone, and a job runs outside a transaction.
+-- The maintenance role alone writes and prunes the history of jobs; a job runs in no transaction.
 \ir begin.psql
 SELECT plan(16);
 
@@ -24,11 +24,11 @@ FROM unnest(ARRAY['it''s', '', 'A job']) AS n;
 -- Histories, with a moved clock
 INSERT INTO public.job_runs (job, started_at, finished_at, result, runner)
 SELECT
-    'cleanup-sessions',
-    '2030-01-31 00:00:00+00'::timestamptz - t.ago,
-    '2030-01-31 00:00:00+00'::timestamptz - t.ago + interval '1 second',
+    'cleanup-sessions' AS job,
+    '2030-01-31 00:00:00+00'::timestamptz - t.ago AS started_at,
+    '2030-01-31 00:00:00+00'::timestamptz - t.ago + interval '1 second' AS finished_at,
     t.result,
-    'of the test'
+    'of the test' AS runner
 FROM (
     VALUES
     (interval '30 days 1 microsecond', 'succeeded'), (interval '30 days', 'failed'),
@@ -37,7 +37,8 @@ FROM (
 INSERT INTO public.job_runs (job, started_at, result, runner)
 VALUES ('cleanup-audit-logs', '2001-01-01', 'succeeded', 'of the test');
 SELECT results_eq(
-    $$SELECT s.last_started_at, s.last_result::text, s.last_runner, s.last_success_at, s.last_duration
+    $$SELECT
+        s.last_started_at, s.last_result::text, s.last_runner, s.last_success_at, s.last_duration
     FROM public.job_status AS s WHERE s.name = 'cleanup-sessions'$$,
     $$VALUES (
         '2030-01-30 00:00:00+00'::timestamptz, 'succeeded', 'of the test',
@@ -50,7 +51,9 @@ SET LOCAL portal.cleanup_limit = '1';
 SELECT is(public.cleanup_job_runs('2030-01-31 00:00:00+00'), 1, 'a call prunes no more than the limit');
 SET LOCAL portal.cleanup_limit = '';
 SELECT is(public.cleanup_job_runs('2030-01-31 00:00:00+00'), 1, 'the next prunes the rest');
-SELECT is(public.cleanup_job_runs('2030-01-01 00:00:00+00'), 0, 'a clock that jumps back prunes nothing');
+SELECT is(
+    public.cleanup_job_runs('2030-01-01 00:00:00+00'), 0, 'a clock that jumps back prunes nothing'
+);
 RESET ROLE;
 SELECT set_eq(
     $$SELECT r.job::text, r.result::text FROM public.job_runs AS r WHERE r.runner = 'of the test'$$,
