@@ -82,14 +82,17 @@ class Reading:
 
 
 SESSION = ("the indexed SELECT", "bare_session", "authenticate")
+IN_CONTEXT = ("the indexed SELECT and `set_app_context()`", "bare_session_and_context", "authenticate", 1.0)
 ENTRY = ("the INSERT", "bare_entry", "create_audit_log")
 BULK = ("50 UPDATEs", "single_updates", "bulk_enable", 1.0, NEXT)
 
 CASES = (
     Case("`authenticate`", "statement", DIRECT, *SESSION),
     Case("`authenticate`, in a transaction", "request", DIRECT, *SESSION),
+    Case("`authenticate`, in a transaction", "request", DIRECT, *IN_CONTEXT),
     Case("`authenticate`", "statement", POOLED, *SESSION),
     Case("`authenticate`, in a transaction", "request", POOLED, *SESSION),
+    Case("`authenticate`, in a transaction", "request", POOLED, *IN_CONTEXT),
     Case("`create_audit_log`", "alone", DIRECT, *ENTRY),
     Case("`create_audit_log`, no wait for the disk", "alone", DIRECT, *ENTRY, options="-c synchronous_commit=off"),
     Case("`create_audit_log`, in a transaction", "in_transaction", DIRECT, *ENTRY),

@@ -124,6 +124,15 @@ WHERE
     s.session_token = encode(sha256(convert_to(:n, 'UTF8')), 'hex')
     AND s.expires_at > CURRENT_TIMESTAMP AND s.is_active AND u.is_active;
 
+-- name: bare_session_and_context
+SELECT s.user_id, s.id, u.role, s.expires_at
+FROM public.user_sessions AS s
+INNER JOIN public.users AS u ON s.user_id = u.id
+WHERE
+    s.session_token = encode(sha256(convert_to(:n, 'UTF8')), 'hex')
+    AND s.expires_at > CURRENT_TIMESTAMP AND s.is_active AND u.is_active;
+SELECT public.set_app_context(md5('user ' || :n)::uuid, '192.0.2.1', 'Mozilla/5.0', 'a session');
+
 -- name: authenticate
 SELECT * FROM public.authenticate(:n, '192.0.2.1', 'Mozilla/5.0');
 

@@ -106,6 +106,19 @@ WHEN MATCHED THEN UPDATE SET {column} = {value}
 -- name: merge_delete
 MERGE INTO {relation} AS t USING (SELECT 1) AS s ON t.{key} = any({keys}) WHEN MATCHED THEN DELETE
 
+-- name: unless_refused
+    BEGIN
+        {statement};
+    EXCEPTION WHEN insufficient_privilege THEN NULL;
+    END;
+
+-- name: one_by_one
+DO $do$
+BEGIN
+{blocks}
+END
+$do$
+
 -- name: merge_update_all
 MERGE INTO {relation} AS t USING (SELECT 1) AS s ON true WHEN MATCHED THEN UPDATE SET {column} = {value}
 

@@ -4,7 +4,7 @@ They pass through the same rights and policies as the plain statements of `cells
 each is to reach follows from the same access file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -243,15 +243,21 @@ class _Forms(Maker):
 
         if command == "update":
             yield changed("update where current of", self._form("update_current", found, keys=every, **parts), both)
-        # A MERGE that matches a row which its policy holds back is refused as a whole: one for the others' rows too.
+        # A MERGE that matches a row which its policy holds back is refused as a whole: each of the others' by itself.
         theirs = [row for row in rows if self.labels.text(identity(self.access, entry, row)) in both]
         others = [row for row in rows if row not in theirs]
-        for chosen, expected in ((theirs, both), (others, frozenset[str]())):
-            if not chosen:
-                # It would prove nothing, and the planner may take a partial index for it, and read that to its end.
-                continue
-            keys = self.labels.array(identity(self.access, entry, row) for row in chosen)
-            yield changed(f"merge {command}", self._form(f"merge_{command}", found, keys=keys, **parts), expected)
+        # Of no row it would prove nothing, and the planner may take a partial index for it, and read that to its end.
+        if theirs:
+            keys = self.labels.array(identity(self.access, entry, row) for row in theirs)
+            yield changed(f"merge {command}", self._form(f"merge_{command}", found, keys=keys, **parts), both)
+        if others:
+            one_by_one = self._one_by_one(
+                self._form(
+                    f"merge_{command}", found, keys=self.labels.array([identity(self.access, entry, row)]), **parts
+                )
+                for row in others
+            )
+            yield changed(f"merge {command}", one_by_one, frozenset())
         if not self.live:
             yield changed(
                 f"merge {command} on true", self._form(f"merge_{command}_all", found, **parts),
@@ -558,6 +564,12 @@ class _Forms(Maker):
 
     def _values(self, row: Row) -> sql.Composable:
         return sql.SQL(", ").join(map(self.labels.literal, row.values()))
+
+    @staticmethod
+    def _one_by_one(statements: Iterable[str]) -> str:
+        """Write statements as one, in which one that is refused does not keep the others from running."""
+        blocks = [query("forms", "unless_refused").replace("{statement}", each) for each in statements]
+        return query("forms", "one_by_one").replace("{blocks}", "\n".join(blocks))
 
     def _form(self, name: str, found: Found, **parts: sql.Composable) -> str:
         return sql.SQL(query("forms", name)).format(relation=found.identifier, **parts).as_string(None)

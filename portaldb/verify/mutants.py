@@ -173,13 +173,19 @@ class _Maker:
     def _deciding(self, functions: dict[int, Function]) -> set[int]:
         """Choose the functions that decide who reaches what.
 
-        They are those that policies, triggers and one another call. What services call is held by the tests of its
-        own.
+        They are those that policies, triggers and one another call, and those that run as their owner for whoever
+        has a tenant.
         """
         # What a comment or a hint names is not called.
         bodies = {row["oid"]: without_texts(row["body"]) for row in self.rows.functions}
         texts = [f"{p.using} {p.check}" for found in self._ours() for p in found.policies]
+        tenants = {actor.role for actor in self.access.actors if actor.tenant}
         chosen = {row["oid"] for row in self.rows.functions if row["of_trigger"]}
+        chosen |= {
+            oid
+            for oid, each in functions.items()
+            if each.definer and tenants & set(self.access.functions.get(each.full, [])) and oid in bodies
+        }
         waiting = [*texts, *(bodies[oid] for oid in chosen)]
         while waiting:
             text = waiting.pop()

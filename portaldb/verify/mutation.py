@@ -1,9 +1,9 @@
 """Mutation testing of the rules: each weakening is applied in a savepoint, and the suite must turn red.
 
 The suite is what `portaldb verify` tries (the matrix, the trials), reads (the catalog checks, the lints) and runs
-(pgTAP). What a change touches is tried first, then the catalog is read, then all the rest is tried: so whatever
-survives has survived everything. Of the text of a function pgTAP's tests tell the most, and they come before all of
-that, on a database without synthetic rows.
+(pgTAP). What noticed a change of the same object before is tried first, then what the change touches, then the catalog
+is read, then all the rest is tried: so whatever survives has survived everything. Of the text of a function pgTAP's
+tests tell the most, and they come before all of that, on a database without synthetic rows.
 """
 
 import math
@@ -43,6 +43,12 @@ _QUICK = 1.0
 _FIRST, _MOST = 40, trial.BATCH
 """Cells of the first round trip, and of a later one: most weakenings show at once."""
 
+_REMEMBERED = 20
+"""Cells that noticed an earlier change of an object, which are tried first for the next."""
+
+_SILENT = 60.0
+"""Seconds between two lines that tell how far it is, where there is no terminal."""
+
 Advance = Callable[[int, int], None]
 """Takes how many changes are done, and of how many."""
 
@@ -64,16 +70,35 @@ class _Suite:
     by_relation: dict[str, list[Cell]]
     """Cells, then trials."""
     stop: Event
+    noticed: dict[str, list[Cell]] = field(default_factory=dict)
+    """The cells that noticed earlier changes of an object, or of any (""), the last one first."""
+
+    def remember(self, change: Change, cell: Cell) -> None:
+        """Keep what noticed a change: the next one of the same object shows there more often than not."""
+        for name in (change.object, ""):
+            earlier = [each for each in self.noticed.get(name, []) if each is not cell]
+            self.noticed[name] = [cell, *earlier][:_REMEMBERED]
+
+    def remembered(self, change: Change) -> list[Cell]:
+        """Return what noticed changes of the same object, then of others."""
+        cells = [*self.noticed.get(change.object, []), *self.noticed.get("", [])]
+        return list({id(cell): cell for cell in cells}.values())
 
     def results(self, cells: list[Cell]) -> list[Result]:
         """Try cells of either sort, the trials first; raise _StoppedError where the run is over."""
         if self.stop.is_set():
             raise _StoppedError
         shown = {id(cell) for cell in self.shown}
-        setting = self.access.setting
+        # Of the rows that a foreign key may be shown with, one is enough: they are answered together or not at all.
+        together = {(cell.relation, cell.what) for cell in cells if cell.what.startswith(trials.ON_DELETE)}
+        chosen = {id(cell) for cell in cells}
         return [
-            *trials.run(self.connection, [cell for cell in cells if id(cell) in shown], setting),
-            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], setting),
+            *trials.run(
+                self.connection,
+                [cell for cell in self.shown if id(cell) in chosen or (cell.relation, cell.what) in together],
+                self.access.setting,
+            ),
+            *trial.run(self.connection, [cell for cell in cells if id(cell) not in shown], self.access.setting),
         ]
 
 
@@ -91,14 +116,23 @@ def mutated(outcome: Outcome, url: str, migrations: list[Migration], tests: Sequ
 
 @contextmanager
 def _progress() -> Iterator[Advance]:
-    """Show a bar on a terminal."""
+    """Show a bar on a terminal; elsewhere a line now and then, so that a log tells that it goes on."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     out = console(stderr=True)
     columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("mutants", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        told = time.monotonic()
+
+        def advance(done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done, total=total)
+            if not out.is_terminal and time.monotonic() - told > _SILENT:
+                told = time.monotonic()
+                out.print(f"{done:,} of {total:,} mutants tried")
+
+        yield advance
 
 
 def mutate(urls: list[str], access: Access, advance: Advance, tests: Sequence[Path] = ()) -> list[Mutant]:
@@ -371,6 +405,8 @@ def _alone(suite: _Suite, change: Change) -> Mutant | None:
             if suite.stop.is_set():
                 raise
             return Mutant(change.kind, change.object, change.statement, "it does not come to its end", behaviour=True)
+    if killer and killer.cell.trial:
+        suite.remember(change, killer.cell)
     return _mutant(suite, change, killer)
 
 
@@ -390,7 +426,10 @@ def _outcome(suite: _Suite) -> Outcome:
 
 
 def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
-    """Run the suite piece by piece: the cells that the change touches, what the catalog says, everything else."""
+    """Run the suite piece by piece: what noticed a change before, what this one touches, the catalog, all the rest."""
+    first = suite.remembered(change)
+    yield suite.results(first)
+    tried = {id(cell) for cell in first}
     sort = change.kind.partition(": ")[0]
     of_rules = sort in ("constraint", "column", "trigger")
     if of_rules:
@@ -399,11 +438,11 @@ def _suite_of(suite: _Suite, change: Change) -> Iterator[list[Result]]:
         likely = [*suite.cells, *suite.shown]
     else:
         likely = suite.by_relation.get(change.relation, [])
-    touched = [cell for cell in likely if _is_touched(change, cell)]
+    touched = [cell for cell in likely if _is_touched(change, cell) and id(cell) not in tried]
     touched.sort(key=lambda cell: (cell.trial is None, cell.relation != change.relation, _is_far(change, cell)))
     yield from _in_batches(suite, touched)
     yield from _catalog_checks(suite, trials_too=of_rules)
-    tried = {id(cell) for cell in touched}
+    tried |= {id(cell) for cell in touched}
     yield from _in_batches(suite, [cell for cell in [*suite.cells, *suite.shown] if id(cell) not in tried])
 
 

@@ -19,6 +19,8 @@ from portaldb.verify.labels import Labels
 from portaldb.verify.trial import OURS, Result, attempt
 
 ACCEPTED, DONE = "accepted", "done"
+ON_DELETE = "ON DELETE"
+"""With what the name of a cell begins that shows what becomes of a row when the one that it refers to goes."""
 
 _OK, _PERMISSION, _NOT_NULL, _UNIQUE, _FOREIGN_KEY = "00000", "42501", "23502", "23505", "23503"
 _GONE = "22012"
@@ -66,7 +68,7 @@ def run(connection: Connection, cells: list[Cell], setting: str) -> list[Result]
     for cell, answer in answers:
         if cell.command == "delete" and answer.get("cause") == _GONE and (cell.relation, cell.what) in shown:
             continue
-        key = (cell.relation, cell.what) if cell.what.startswith("ON DELETE") else cell
+        key = (cell.relation, cell.what) if cell.what.startswith(ON_DELETE) else cell
         chosen.setdefault(key, Result(cell, *_observed(cell, answer)))
     return list(chosen.values())
 

@@ -95,7 +95,7 @@ def test_bench_of_the_api_runs(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [*few, "--write", str(path)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     text = path.read_text()
-    assert text.count("| `authenticate") == 4
+    assert text.count("| `authenticate") == 6
     assert text.count("| `create_audit_log`") == 4
     assert text.count("| `bulk_enable` of 50 |") == 3
     assert text.count("| `user_dashboard` of one user") == 2

@@ -241,7 +241,6 @@ def counted(url: str) -> dict[str, tuple[int, int]]:
     return {name: (scans, rows) for name, scans, rows in ask(url, READ)}
 
 
-@pytest.mark.xfail(reason="for a super_admin app_led_team_ids() reads all teams, in verify --live too", strict=True)
 def test_verify_live_reads_and_locks_no_row_that_is_there(busy: Busy, portaldb: Portaldb) -> None:
     """No row is written or locked, no table read from end to end, no index beyond the synthetic rows."""
     versions = sorted(ask(busy.url, VERSIONS))

@@ -198,7 +198,7 @@ def test_mutate_interrupted_leaves_roles_as_they_were(
         # One after the other, each with the patience of its own.
         until(lambda: len(left_over()) == 1, "the database of the suite")
         until(lambda: len(left_over()) == 2, "the second worker's database", patience=180)
-        until(lambda: int(one(server, changing)) > 1, "both workers to be at it")
+        until(lambda: int(one(server, changing)) > 1, "both workers to be at it", patience=180)
         process.send_signal(how)
         process.communicate(timeout=120)
     ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portaldb verify'"

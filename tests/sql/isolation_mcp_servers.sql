@@ -1,7 +1,7 @@
 -- Predefined servers are for every active user to see, a custom one for its maker and for admins.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(18);
+SELECT plan(22);
 
 -- As alpha, who made alpha-tool
 SET LOCAL ROLE portal_app;
@@ -87,6 +87,29 @@ SELECT results_eq(
     $$SELECT is_active FROM public.users WHERE id = 'd0000000-0000-0000-0000-000000000001'$$,
     ARRAY[false], 'the runner sees who is deactivated, to stop their containers'
 );
+
+-- Who may add a server, by the setting: an active user whom it names, each asked for themselves
+RESET ROLE;
+CREATE FUNCTION tap.may_add(setting text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_user record;
+    v_may  text[] := '{}';
+BEGIN
+    UPDATE public.settings AS s SET value = setting WHERE s.name = 'custom_servers';
+    FOR v_user IN SELECT u.id, u.azure_oid FROM public.users AS u WHERE u.email LIKE '%@example.org' LOOP
+        PERFORM public.set_app_context(v_user.id);
+        IF public.app_may_add_servers() THEN
+            v_may := v_may || v_user.azure_oid::text;
+        END IF;
+    END LOOP;
+    RETURN array_to_string(ARRAY(SELECT unnest(v_may) ORDER BY 1), ' ');
+END;
+$$;
+SELECT is(tap.may_add('everyone'), 'alpha beta sam tess', 'everyone is who is active');
+SELECT is(tap.may_add('admins'), 'sam tess', 'admins are a team_admin and a super_admin, not who is deactivated');
+SELECT is(tap.may_add('nobody'), '', 'nobody is no one');
+DELETE FROM public.settings WHERE name = 'custom_servers';
+SELECT is(tap.may_add('everyone'), '', 'nor may anyone without the setting');
 
 SELECT finish();
 ROLLBACK;

@@ -1,7 +1,7 @@
 -- With team_admin_scope = teams a team_admin reaches the members of the teams they administer.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(24);
+SELECT plan(26);
 
 -- nora administers alpha's team and is a plain member of beta's; tess is in no team
 INSERT INTO public.users (id, azure_oid, email, role) VALUES
@@ -60,6 +60,18 @@ SELECT is_empty(
     ) TABLE changed$$,
     'nor a custom server of theirs'
 );
+
+-- As nora once her team is not active, and another is
+RESET ROLE;
+UPDATE public.teams SET is_active = false WHERE name = 'team of alpha';
+SET LOCAL ROLE portal_app;
+SELECT is(public.app_narrowed_to(), '{}'::uuid[], 'a team that is disbanded gives her no reach');
+SELECT results_eq(
+    'SELECT azure_oid::text FROM public.users', ARRAY['nora'], 'she sees nobody through it'
+);
+RESET ROLE;
+UPDATE public.teams SET is_active = true WHERE name = 'team of alpha';
+SET LOCAL ROLE portal_app;
 
 -- As tess, who administers no team
 SET LOCAL app.current_user_id = 'e0000000-0000-0000-0000-000000000001';

@@ -347,22 +347,30 @@ INSERT INTO expected VALUES
 ),
 (
     'team_invitations', 'team_invitations_led_read', 'permissive', 'r', 'portal_app',
-    '(team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+    '((team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'team_invitations', 'team_invitations_api_read', 'permissive', 'r', 'portal_api',
     '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
-    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'team_invitations', 'team_invitations_api_end', 'permissive', 'd', 'portal_api',
     '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
-    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'team_invitations', 'team_invitations_api_invite', 'permissive', 'a', 'portal_api',
     NULL, '((invited_by = ( SELECT r.user_id FROM public.app_reach r))'
-    ' AND (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))'
+    ' AND ((team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid))))'
 ),
 (
     'teams', 'teams_invited_read', 'permissive', 'r', 'portal_app',
@@ -375,7 +383,9 @@ INSERT INTO expected VALUES
 ),
 (
     'teams', 'teams_api_update', 'permissive', 'w', 'portal_api',
-    '(id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+    '((id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'team_members', 'team_members_api_join', 'permissive', 'a', 'portal_api',
@@ -383,12 +393,16 @@ INSERT INTO expected VALUES
 ),
 (
     'team_members', 'team_members_api_update', 'permissive', 'w', 'portal_api',
-    '(team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))', NULL
+    '((team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'team_members', 'team_members_api_leave', 'permissive', 'd', 'portal_api',
     '((user_id = ( SELECT r.user_id FROM public.app_reach r))'
-    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[])))', NULL
+    ' OR (team_id = ANY (( SELECT public.app_led_team_ids() AS app_led_team_ids)::uuid[]))'
+    ' OR ((team_id >= ( SELECT public.app_every_team_from() AS app_every_team_from))'
+    ' AND (team_id <= ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)))', NULL
 ),
 (
     'audit_logs', 'audit_logs_api_read', 'permissive', 'r', 'portal_api',

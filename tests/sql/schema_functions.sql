@@ -377,6 +377,10 @@ VALUES
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
 (
+    'app_every_team_from', '', 'uuid',
+    'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
+),
+(
     'app_led_team_ids', '', 'uuid[]',
     'portal_api', true, 's', 'search_path=pg_catalog, pg_temp', 'portal_app'
 ),
