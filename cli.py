@@ -958,11 +958,9 @@ def audit_export(database: str | None, form: str, output: Path | None, force: bo
 
     wanted, url = _filter(chosen), db.resolve(database)
     with db.connect(url, name="portaldb audit export") as connection, audit_report.progress(_say) as watch:
-        if output:
-            with trail.whole_file(output, force=force) as out:
-                done = trail.export(connection, wanted, form, out, watch)
-        else:
-            done = trail.export(connection, wanted, form, click.get_text_stream("stdout", "utf-8"), watch)
+        place = trail.whole_file(output, force=force) if output else trail.standard_output()
+        with place as out:
+            done = trail.export(connection, wanted, form, out, watch)
     click.echo(f"{done:,} entries of {db.describe(url)}{f' in {output}' if output else ''}.", err=True)
 
 

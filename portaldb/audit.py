@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -184,6 +185,18 @@ def as_line(row: Entry) -> str:
         for name in COLUMNS
     )
     return "{" + ",".join(told) + "}"
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Give standard output, flushed at the end; raises PortalError where it takes no more."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except OSError as error:
+        raise PortalError(f"Standard output takes no more: {error.strerror}. The export is not complete.") from None
 
 
 @contextmanager
