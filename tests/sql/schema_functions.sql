@@ -54,7 +54,7 @@ VALUES
     'mcp_admin',
     false,
     'v',
-    'search_path=pg_catalog, pg_temp; TimeZone=UTC',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC; lock_timeout=100ms',
     ''
 ),
 (
