@@ -17,10 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _refuse_password(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from_argv = _ctx.get_parameter_source("database") == click.core.ParameterSource.COMMANDLINE
+    if not value or not from_argv:
+        return value
     from portaldb.database import has_password
 
-    from_argv = _ctx.get_parameter_source("database") == click.core.ParameterSource.COMMANDLINE
-    if value and from_argv and has_password(value):
+    if has_password(value):
         raise click.UsageError(
             "the URL given with --database holds a password, and every user of this machine can read a "
             "command line. Put the URL in the DATABASE_URL variable, or the password in PGPASSWORD or ~/.pgpass."
@@ -244,7 +246,7 @@ def status(database: str | None, source: Path | None, check: bool, as_json: bool
         raise FindingsError("Not clean. `portaldb migrate` applies what is pending; the notes above say the rest.")
 
 
-def _confirmed(question: str) -> bool:
+def _confirmed(question: str, nothing: str = "nothing was undone") -> bool:
     """Ask; where nobody can answer, say how a script answers."""
     try:
         answer = click.confirm(question, err=True)
@@ -255,7 +257,7 @@ def _confirmed(question: str) -> bool:
         if sys.stdin.isatty():
             raise
         click.echo(err=True)
-        raise RefusedError("Nobody answered, so nothing was undone. In a script, add --yes.") from None
+        raise RefusedError(f"Nobody answered, so {nothing}. In a script, add --yes.") from None
 
 
 @cli.command()
@@ -869,6 +871,241 @@ def keys_rotate(
         raise KeyboardInterrupt
     if found.failed:
         raise FindingsError("" if as_json else "The rows above were left as they were. docs/encryption.md tells more.")
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Processes at once, each with a connection.",
+)
+
+
+@cli.group(invoke_without_command=True)
+@database_option
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the backup goes; it must be there.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["directory", "custom"]),
+    default="directory",
+    show_default=True,
+    help="pg_dump's: a folder that several processes write, or one file that one process writes.",
+)
+@jobs_option
+@click.option("--plain", is_flag=True, help="Also the schema and the rows as SQL: schema_DATE.sql, data_DATE.sql.")
+@click.option(
+    "--compress",
+    type=click.IntRange(0, 9),
+    metavar="LEVEL",
+    help="0 for not at all. Default: pg_dump's own.",
+)
+@click.option(
+    "--keep", type=click.IntRange(1), metavar="N", help="Then remove this database's backups but for the latest N."
+)
+@json_option
+@click.pass_context
+def backup(
+    context: click.Context,
+    database: str | None,
+    folder: Path,
+    form: str,
+    jobs: int,
+    plain: bool,
+    compress: int | None,
+    keep: int | None,
+    as_json: bool,
+) -> None:
+    """Back up the database: every row, the roles without passwords, and a manifest.
+
+    It disturbs nobody, and no file has its name before it is whole: full_backup_DATE.dump, roles_DATE.sql, and last
+    manifest_DATE.json. Needs a member of portal_backup, or a superuser. The key file is never in it; docs/backup.md.
+
+    \b
+    Example:  portaldb backup --folder /backup/postgres --keep 14
+    """
+    if context.invoked_subcommand:
+        return
+    from portaldb import database as db
+    from portaldb.backup import make, report
+
+    options = make.Options(form, jobs, plain, compress, keep)
+    with report.progress() as (_tell, begin):
+        made = make.make(db.resolve(database), folder, options, begin("backing up"))
+    if as_json:
+        emit_json(made.as_dict())
+    else:
+        report.made(made)
+
+
+@backup.command("verify", short_help="Check a backup by restoring it.")
+@click.argument("path", metavar="BACKUP", type=click.Path(path_type=Path))
+@database_option
+@click.option("--checksums", is_flag=True, help="Hold the files to their checksums alone; no server is asked.")
+@jobs_option
+@json_option
+def backup_verify(path: Path, database: str | None, checksums: bool, jobs: int, as_json: bool) -> None:
+    """Check a backup: its checksums, then a restore into a database of its own, which is dropped.
+
+    BACKUP is any of its files, or a folder, whose latest is meant. There every table is compared with the manifest,
+    and the catalog with what the migrations make. The server need not be the one that was backed up; its login makes
+    databases. The exit code is 9 for a backup that is damaged, 1 where the catalog has drifted.
+
+    \b
+    Example:  portaldb backup verify /backup/postgres
+    """
+    from portaldb import database as db
+    from portaldb.backup import check, report
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    with report.progress() as (tell, begin):
+        if checksums:
+            found = check.checksums(path, begin("reading"))
+        else:
+            url = db.resolve(database)
+            found = check.verify(url, path, read(sql_root()), jobs=jobs, say=tell, watch=begin("comparing"))
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        report.checked(found)
+    if found.differences:
+        raise FindingsError("" if as_json else "The rows are whole; the database had drifted when it was backed up.")
+
+
+@cli.command()
+@click.argument("path", metavar="BACKUP", type=click.Path(path_type=Path))
+@database_option
+@click.option("--clean", is_flag=True, help="Replace what is in the database, in one transaction, after asking.")
+@click.option("--data-only", is_flag=True, help="Rows alone, into tables that migrate has made, in one transaction.")
+@click.option("--roles", is_flag=True, help="Make the roles that the server has not got, without passwords.")
+@jobs_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def restore(
+    path: Path,
+    database: str | None,
+    clean: bool,
+    data_only: bool,
+    roles: bool,
+    jobs: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Restore a backup into a database that init has made, under this name or another.
+
+    BACKUP is any of its files, or a folder, whose latest is meant. Its checksums are looked at before anything is
+    changed, and every table is compared with the manifest at the end. Needs a member of mcp_admin. The exit code is 9
+    where the backup is damaged, 4 where the database is not empty.
+
+    \b
+    Example:  portaldb init && portaldb restore /backup/postgres/full_backup_20260131_020000.dump
+    """
+    from portaldb import database as db
+    from portaldb.backup import report
+    from portaldb.backup import restore as work
+
+    url = db.resolve(database)
+    with report.progress() as (_tell, begin):
+        planned = work.plan(url, path, work.Options(clean, data_only, roles, jobs), begin("reading"))
+    if planned.removes:
+        report.removes(planned, db.describe(url))
+        if not yes and not _confirmed("Replace them by the backup?", "nothing was changed"):
+            click.echo("Nothing was changed.")
+            return
+    with report.progress() as (tell, begin):
+        done = work.restore(planned, tell, begin("comparing"))
+    if as_json:
+        emit_json(done.as_dict())
+    else:
+        report.restored(done, db.describe(url))
+
+
+@cli.command()
+@database_option
+@click.option("--once", is_flag=True, help="Look once, and end; so it does where there is no terminal.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.5),
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often the screen is made anew.",
+)
+@click.option("--check", is_flag=True, help="Look once, and exit with 1 where there is an alarm.")
+@json_option
+def monitor(database: str | None, once: bool, every: float, check: bool, as_json: bool) -> None:
+    """Show how the database does: connections, partitions, containers, keys, tables, slow statements.
+
+    A login in portal_monitor may see all of it but other sessions' transactions and statements, which take
+    pg_read_all_stats. It shows no tenant's row, and works on a standby. Ctrl-C ends it.
+
+    \b
+    Example:  portaldb monitor --once --json
+    """
+    from portaldb import database as db
+    from portaldb import monitor as work
+    from portaldb import monitor_report as report
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb monitor") as connection:
+
+        def look() -> work.Look:
+            with db.reading(connection):
+                return work.look(connection)
+
+        if once or check or as_json or not sys.stdout.isatty():
+            found = look()
+            if as_json:
+                emit_json(found.as_dict())
+            else:
+                report.show(found)
+            if check and found.alarms:
+                raise FindingsError()
+        else:
+            report.live(look, every)
+
+
+@cli.command()
+@database_option
+@json_option
+def doctor(database: str | None, as_json: bool) -> None:
+    """Examine versions, clock, settings, extensions, roles, grants and migrations, and say what to type.
+
+    Any login may ask; what is not shown to it is named. It changes nothing. The exit code is 1 when anything is not
+    as it should be.
+
+    \b
+    Example:  portaldb doctor --json
+    """
+    from portaldb import database as db
+    from portaldb import doctor as work
+    from portaldb.layout import sql_root
+    from portaldb.source import read
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb doctor") as connection, db.reading(connection):
+        found = work.examine(connection, read(sql_root()))
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        for each in found.findings:
+            click.echo(f"{each.about}: {each.what}\n    {each.do}")
+        if found.unseen:
+            _wrapped(f"Not shown to this login (GRANT pg_read_all_settings TO …): {', '.join(found.unseen)}.", err=True)
+        state = f"{len(found.findings)} findings" if found.findings else "healthy"
+        click.echo(f"{db.describe(url)}: {state}; looked at {', '.join(found.looked_at)}.")
+    if found.findings:
+        raise FindingsError()
 
 
 @cli.group()

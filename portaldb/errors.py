@@ -57,3 +57,9 @@ class RightsError(PortalError):
     """The login may not do this (exit code 8)."""
 
     exit_code = 8
+
+
+class DamagedError(PortalError):
+    """A backup is damaged or not whole, or what was restored is not what it holds (exit code 9)."""
+
+    exit_code = 9

@@ -115,14 +115,15 @@ def _effect(effect: "Effect", size: "Size | None") -> Text:
     if work:
         text += f", {'' if effect.certain else 'perhaps '}{' and '.join(work)} the table"
     rows = "never analysed" if size.rows is None else f"about {size.rows:,} rows"
-    return Text(f"{text} ({rows}, {_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
+    return Text(f"{text} ({rows}, {pretty_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
 
 
 def _indent(text: str, by: str) -> str:
     return "\n".join(f"{by}{line}" for line in text.splitlines())
 
 
-def _bytes(count: float) -> str:
+def pretty_bytes(count: float) -> str:
+    """Say how much a number of bytes is, as the server's pg_size_pretty."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1024:  # noqa: PLR2004 - binary units, as pg_size_pretty
             return f"{count:.0f} {unit}"

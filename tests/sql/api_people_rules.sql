@@ -9,17 +9,19 @@ SELECT plan(32);
 \set dora 'd0000000-0000-0000-0000-000000000001'
 \set sam 'f0000000-0000-0000-0000-000000000001'
 \set sue 'f0000000-0000-0000-0000-000000000002'
+\set sid 'f0000000-0000-0000-0000-000000000003'
 \set nobody '00000000-0000-0000-0000-00000000000f'
 
--- gamma and delta are standard users, nel a team_admin, sid and sue super_admins, and so was dave. Nothing is theirs:
--- what is made for somebody locks their row.
+-- gamma and delta are standard users, nel a team_admin, sid and sue super_admins, and so was dave.
+-- Nothing is theirs: what is made for somebody locks their row.
 INSERT INTO public.users (id, azure_oid, email, role) VALUES
 (:'gamma', 'gamma', 'gamma@example.org', 'standard_user'),
 ('c0000000-0000-0000-0000-000000000002', 'delta', 'delta@example.org', 'standard_user'),
 ('e0000000-0000-0000-0000-000000000002', 'nel', 'nel@example.org', 'team_admin'),
-('f0000000-0000-0000-0000-000000000003', 'sid', 'sid@example.org', 'super_admin'),
+(:'sid', 'sid', 'sid@example.org', 'super_admin'),
 (:'sue', 'sue', 'sue@example.org', 'super_admin');
-INSERT INTO public.users (azure_oid, email, role, is_active) VALUES ('dave', 'dave@example.org', 'super_admin', false);
+INSERT INTO public.users (azure_oid, email, role, is_active)
+VALUES ('dave', 'dave@example.org', 'super_admin', false);
 
 -- Which of these rows are locked
 CREATE FUNCTION tap.locked() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
@@ -43,6 +45,7 @@ DECLARE
         LEFT JOIN public.users AS u ON l.resource_id = u.id
     );
 BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
     RETURN v_news;
 END;
@@ -71,7 +74,8 @@ SELECT is(
 SELECT set_app_context(:'dora');
 SELECT is(
     tap.refusal('SELECT require_app_user()', 'detail'),
-    'The user that app.current_user_id names is unknown or deactivated.', 'as it does of a deactivated user'
+    'The user that app.current_user_id names is unknown or deactivated.',
+    'as it does of a deactivated user'
 );
 SELECT set_app_context(:'sue');
 SET LOCAL ROLE portal_api;
@@ -80,7 +84,9 @@ SELECT is(tap.locked(), 'sue', 'and nobody else, whom they might change');
 SET LOCAL ROLE portal_app;
 RESET ROLE;
 INSERT INTO public.user_sessions (user_id, session_token, refresh_token, expires_at, last_activity)
-VALUES (:'sue', 'x', token_digest('a refresh token'), CURRENT_TIMESTAMP + interval '1 day', '2020-01-01');
+VALUES (
+    :'sue', 'x', token_digest('a refresh token'), CURRENT_TIMESTAMP + interval '1 day', '2020-01-01'
+);
 SET LOCAL ROLE portal_app;
 SELECT is(
     (SELECT r.outcome FROM refresh_session('a refresh token') AS r), 'refused',
@@ -90,7 +96,8 @@ SELECT is(tap.locked(), 'sue', 'and sue alone was held for that');
 SELECT set_app_context(:'sue');
 SELECT is(set_user_role(:'gamma', 'standard_user'), 'unchanged', 'sue leaves gamma what they are');
 SELECT is(
-    tap.locked(), 'gamma sid sue', 'whoever changes gamma waits, and whoever changes a super_admin who is active'
+    tap.locked(), 'gamma sid sue',
+    'whoever changes gamma waits, and whoever changes a super_admin who is active'
 );
 
 -- Signing in
@@ -101,15 +108,21 @@ SELECT results_eq(
 );
 SELECT is(tap.emails(), 'sue@example.com', 'and takes over what changed for themselves alone');
 SELECT is(
-    tap.news(), 'sue login user sue {}, sue user_updated user sue {"changed": ["email", "display_name"]}',
+    tap.news(),
+    'sue login user sue {}, sue user_updated user sue {"changed": ["email", "display_name"]}',
     'each entry is of the user that is sue'
 );
-SELECT is((SELECT s.outcome FROM sign_in('dora', 'x') AS s), 'refused', 'a deactivated user does not');
 SELECT is(
-    tap.news(), 'dora login_refused user dora {"reason": "deactivated"}', 'the entry is of the user that they are'
+    (SELECT s.outcome FROM sign_in('dora', 'x') AS s), 'refused', 'a deactivated user does not'
+);
+SELECT is(
+    tap.news(), 'dora login_refused user dora {"reason": "deactivated"}',
+    'the entry is of the user that they are'
 );
 SELECT is((SELECT s.is_new FROM sign_in('eve', 'eve@example.org') AS s), true, 'eve is new');
-SELECT is(tap.news(), 'eve login user eve {}, eve user_created user eve {}', 'which is said of that user');
+SELECT is(
+    tap.news(), 'eve login user eve {}, eve user_created user eve {}', 'which is said of that user'
+);
 
 -- Roles, and who is let in
 SELECT set_app_context(:'sue');
@@ -124,9 +137,10 @@ SELECT is(
 SELECT is(reactivate_user(:'gamma'), 'reactivated', 'and lets them in again');
 SELECT is(tap.news(), 'sue user_reactivated user gamma {}', 'which is audited');
 SELECT is(deactivate_user(:'sam'), 'deactivated', 'of the super_admins one is shut out');
-SELECT is(set_user_role((SELECT u.id FROM users AS u WHERE u.azure_oid = 'sid'), 'team_admin'), 'changed', 'one steps down');
+SELECT is(set_user_role(:'sid', 'team_admin'), 'changed', 'one steps down');
 SELECT is(
-    tap.refusal(format('SELECT deactivate_user(%L)', :'sue')), 'PT409 the last super_admin stays one',
+    tap.refusal(format('SELECT deactivate_user(%L)', :'sue')),
+    'PT409 the last super_admin stays one',
     'and the other is the last, though another would be one if they were let in'
 );
 SELECT is(reactivate_user(:'sam'), 'reactivated', 'sam is let in again');
@@ -142,7 +156,8 @@ RESET ROLE;
 UPDATE public.users SET erased_at = CURRENT_TIMESTAMP WHERE id = :'dora';
 ALTER TABLE public.mcp_servers DISABLE TRIGGER USER;
 INSERT INTO public.mcp_servers (name, image, catalog_type, created_by) VALUES
-('of dora', 'x', 'custom', :'dora'), ('by alpha', 'x', 'predefined', :'alpha'), ('of beta', 'x', 'custom', :'beta');
+('of dora', 'x', 'custom', :'dora'), ('by alpha', 'x', 'predefined', :'alpha'),
+('of beta', 'x', 'custom', :'beta');
 ALTER TABLE public.mcp_servers ENABLE TRIGGER USER;
 INSERT INTO public.team_invitations (team_id, user_id, invited_by) VALUES
 ('1b000000-0000-0000-0000-000000000001', :'alpha', :'beta'),
@@ -172,7 +187,8 @@ SELECT bag_eq(
 );
 SELECT is(
     tap.news(),
-    'erased:a0000000-0000-0000-0000-000000000001 user_erased user erased:a0000000-0000-0000-0000-000000000001 '
+    'erased:a0000000-0000-0000-0000-000000000001 user_erased user '
+    'erased:a0000000-0000-0000-0000-000000000001 '
     '{"configs": 1, "sessions": 1, "custom_servers": 1}',
     'what went is counted'
 );

@@ -85,6 +85,7 @@ DECLARE
         INNER JOIN public.teams AS t ON l.resource_id = t.id
     );
 BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
     RETURN v_news;
 END;
@@ -94,12 +95,14 @@ $$;
 SET LOCAL ROLE portal_app;
 SELECT set_app_context(:'alpha');
 SELECT is(
-    tap.refusal($$SELECT create_team('x')$$), 'PT403 only a team_admin or a super_admin makes a team',
+    tap.refusal($$SELECT create_team('x')$$),
+    'PT403 only a team_admin or a super_admin makes a team',
     'a standard_user makes no team'
 );
 SELECT set_app_context(:'sam');
 SELECT is(
-    tap.refusal(format('SELECT create_team(%L)', c.name)), 'PT400 the name of the team is missing or too long',
+    tap.refusal(format('SELECT create_team(%L)', c.name)),
+    'PT400 the name of the team is missing or too long',
     c.why
 )
 FROM (
@@ -112,7 +115,8 @@ SELECT is(
     'PT400 the description of the team is too long', 'a description has 10000 letters at most'
 );
 SELECT isnt(
-    create_team(repeat('x', 255), repeat('x', 10000)), NULL, 'a super_admin makes a team of the longest name'
+    create_team(repeat('x', 255), repeat('x', 10000)), NULL,
+    'a super_admin makes a team of the longest name'
 );
 RESET ROLE;
 DELETE FROM public.team_members WHERE user_id = :'sam';
@@ -123,7 +127,8 @@ SELECT tap.news();
 SET LOCAL ROLE portal_app;
 SELECT set_app_context(:'alpha');
 SELECT is(
-    tap.refusal(format('SELECT invite_team_member(%L, %L)', :'of_beta', :'gamma')), 'PT404 there is no such team',
+    tap.refusal(format('SELECT invite_team_member(%L, %L)', :'of_beta', :'gamma')),
+    'PT404 there is no such team',
     'alpha, who leads a team, sees no other'
 );
 SELECT set_app_context(:'tess');
@@ -134,7 +139,8 @@ SELECT is(
 );
 SELECT set_app_context(:'sam');
 SELECT is(
-    invite_team_member(:'of_alpha', :'gamma'), 'invited', 'sam, a super_admin, invites into a team that they are not in'
+    invite_team_member(:'of_alpha', :'gamma'), 'invited',
+    'sam, a super_admin, invites into a team that they are not in'
 );
 SELECT is(
     tap.news(),
@@ -155,14 +161,17 @@ SELECT is(
 RESET ROLE;
 UPDATE public.teams SET is_active = false WHERE id = :'second';
 SET LOCAL ROLE portal_app;
-SELECT is(app_led_team_ids(), ARRAY[:'of_beta'::uuid], 'a team that is not active is led by nobody');
+SELECT is(
+    app_led_team_ids(), ARRAY[:'of_beta'::uuid], 'a team that is not active is led by nobody'
+);
 SELECT is(
     tap.refusal(format('SELECT set_team_role(%L, %L, %L)', :'second', :'beta', 'member')),
     'PT409 the team is disbanded', 'and its admin changes nothing of it'
 );
 SELECT set_app_context(:'sam');
 SELECT is(
-    tap.refusal(format('SELECT disband_team(%L)', :'second')), 'PT409 the team is disbanded', 'nor does a super_admin'
+    tap.refusal(format('SELECT disband_team(%L)', :'second')), 'PT409 the team is disbanded',
+    'nor does a super_admin'
 );
 RESET ROLE;
 UPDATE public.teams SET is_active = true WHERE id = :'second';
@@ -181,7 +190,8 @@ SELECT is(
 )
 FROM (VALUES (NULL, 'a role is named'), ('owner', 'and one of the two')) AS c (role, why);
 SELECT is(
-    tap.refusal(format('SELECT invite_team_member(%L, %L)', :'of_beta', c.id)), 'PT404 there is no such user', c.why
+    tap.refusal(format('SELECT invite_team_member(%L, %L)', :'of_beta', c.id)),
+    'PT404 there is no such user', c.why
 )
 FROM (
     VALUES (:'nobody', 'nobody is invited'), (:'dora', 'nor a deactivated user'), (NULL, 'nor NULL')
@@ -190,8 +200,13 @@ SELECT is(
     tap.refusal(format('SELECT invite_team_member(%L, %L, %L)', :'of_beta', :'gamma', 'admin')),
     'PT409 the user is invited already, in another role', 'an invitation that waits keeps its role'
 );
-SELECT is(invite_team_member(:'second', :'gamma', 'admin'), 'invited', 'in another team it may be another');
-SELECT is(invite_team_member(:'second', :'delta', 'member'), 'unchanged', 'who is in the team stays what they are');
+SELECT is(
+    invite_team_member(:'second', :'gamma', 'admin'), 'invited', 'in another team it may be another'
+);
+SELECT is(
+    invite_team_member(:'second', :'delta', 'member'), 'unchanged',
+    'who is in the team stays what they are'
+);
 SELECT is(
     tap.refusal(format('SELECT invite_team_member(%L, %L, %L)', :'second', :'delta', 'admin')),
     'PT409 the user is in the team already, in another role', 'and no invitation changes it'
@@ -206,12 +221,14 @@ SELECT matches(tap.news(), '^sam team_member_invited [^}]*}$', 'and audited once
 -- A reach that one has not is not given away
 SELECT set_app_context(:'beta');
 SELECT is(
-    invite_team_member(:'of_beta', :'delta', 'admin'), 'invited', 'a standard_user invites another as admin'
+    invite_team_member(:'of_beta', :'delta', 'admin'), 'invited',
+    'a standard_user invites another as admin'
 );
 SELECT is(invite_team_member(:'of_beta', :'tess'), 'invited', 'and a team_admin as member');
 SELECT is(
     tap.refusal(format('SELECT invite_team_member(%L, %L, %L)', :'of_beta', :'nel', 'admin')),
-    'PT403 only a team_admin or a super_admin makes a team_admin an admin of a team', 'but none as admin'
+    'PT403 only a team_admin or a super_admin makes a team_admin an admin of a team',
+    'but none as admin'
 );
 SELECT set_app_context(:'sam');
 SELECT is(invite_team_member(:'of_beta', :'nel', 'admin'), 'invited', 'which a super_admin does');
@@ -219,7 +236,8 @@ SELECT isnt(tap.news(), NULL, 'all of it audited');
 
 -- Accepting: of two invitations one
 SELECT tap.invite(
-    'team of alpha/gamma/member/alpha', 'team of beta/gamma/member/beta', 'team of alpha/sam/member/alpha'
+    'team of alpha/gamma/member/alpha', 'team of beta/gamma/member/beta',
+    'team of alpha/sam/member/alpha'
 );
 SELECT set_app_context(:'gamma');
 SELECT is(accept_team_invitation(:'of_alpha'), 'joined', 'gamma, asked by two teams, joins one');
@@ -236,17 +254,22 @@ SELECT is(
 SELECT tap.invite('team of alpha/delta/member/alpha', 'team of alpha/sam/member/alpha');
 SELECT set_app_context(:'sam');
 SELECT is(accept_team_invitation(:'of_alpha'), 'joined', 'sam joins');
-SELECT is(tap.invited(), 'team of alpha delta member', 'and answers for nobody else, though they lead every team');
+SELECT is(
+    tap.invited(), 'team of alpha delta member',
+    'and answers for nobody else, though they lead every team'
+);
 SELECT set_app_context(:'tess');
 SELECT is(
-    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_beta')), 'PT404 there is no such invitation',
+    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_beta')),
+    'PT404 there is no such invitation',
     'tess, in no team and not invited, joins none that they see'
 );
 RESET ROLE;
 SELECT tap.join_teams('team of beta/beta/admin', 'team of alpha/tess/member');
 SET LOCAL ROLE portal_app;
 SELECT is(
-    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_beta')), 'PT404 there is no such invitation',
+    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_beta')),
+    'PT404 there is no such invitation',
     'nor one beside that they are in'
 );
 SELECT is(accept_team_invitation(:'of_alpha'), 'unchanged', 'who is in the team stays');
@@ -257,38 +280,50 @@ SELECT isnt(tap.news(), NULL, 'the trail had sam');
 SELECT is(tap.news(), NULL, 'and is empty now');
 
 -- Accepting what whoever sent it may not send any more: delta was an admin of alpha's team, and is of beta's.
-SELECT tap.join_teams('team of alpha/alpha/admin', 'team of alpha/delta/member', 'team of beta/delta/admin');
+SELECT tap.join_teams(
+    'team of alpha/alpha/admin', 'team of alpha/delta/member', 'team of beta/delta/admin'
+);
 SELECT tap.invite('team of alpha/gamma/member/delta', 'team of alpha/tess/admin/alpha');
 SELECT set_app_context(:'gamma');
 SELECT is(
-    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')), 'PT409 the invitation holds no longer',
+    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')),
+    'PT409 the invitation holds no longer',
     'of who is no admin of this team any more'
 );
 SELECT set_app_context(:'tess');
 SELECT is(
-    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')), 'PT409 the invitation holds no longer',
+    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')),
+    'PT409 the invitation holds no longer',
     'of a standard_user who would make a team_admin an admin'
 );
 SELECT is(
-    tap.invited(), 'team of alpha gamma member, team of alpha tess admin', 'what was refused waits, to be declined'
+    tap.invited(), 'team of alpha gamma member, team of alpha tess admin',
+    'what was refused waits, to be declined'
 );
 SELECT tap.join_teams('team of alpha/alpha/admin', 'team of alpha/dora/admin');
 SELECT tap.invite('team of alpha/tess/member/dora');
 SELECT is(
-    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')), 'PT409 the invitation holds no longer',
+    tap.refusal(format('SELECT accept_team_invitation(%L)', :'of_alpha')),
+    'PT409 the invitation holds no longer',
     'of a deactivated admin'
 );
 SELECT is(tap.news(), NULL, 'none of it is audited');
 SELECT tap.invite('team of alpha/tess/member/alpha', 'team of beta/tess/admin/sam');
-SELECT is(accept_team_invitation(:'of_alpha'), 'joined', 'as member a team_admin joins by a standard_user');
-SELECT is(accept_team_invitation(:'of_beta'), 'joined', 'and as admin by a super_admin, who is not in the team');
+SELECT is(
+    accept_team_invitation(:'of_alpha'), 'joined', 'as member a team_admin joins by a standard_user'
+);
+SELECT is(
+    accept_team_invitation(:'of_beta'), 'joined',
+    'and as admin by a super_admin, who is not in the team'
+);
 SELECT tap.join_teams('team of alpha/alpha/admin', 'team of beta/tess/admin');
 SELECT tap.invite('team of beta/nel/admin/tess', 'team of alpha/gamma/admin/alpha');
 SELECT set_app_context(:'nel');
 SELECT is(accept_team_invitation(:'of_beta'), 'joined', 'or by an admin who is a team_admin');
 SELECT set_app_context(:'gamma');
 SELECT is(
-    accept_team_invitation(:'of_alpha'), 'joined', 'a standard_user joins as admin by a standard_user'
+    accept_team_invitation(:'of_alpha'), 'joined',
+    'a standard_user joins as admin by a standard_user'
 );
 SELECT is(
     tap.members(),
@@ -299,22 +334,29 @@ SELECT isnt(tap.news(), NULL, 'all of it audited');
 
 -- Declining and withdrawing
 SELECT tap.invite(
-    'team of alpha/sam/member/alpha', 'team of beta/sam/member/tess', 'team of alpha/delta/member/alpha',
+    'team of alpha/sam/member/alpha', 'team of beta/sam/member/tess',
+    'team of alpha/delta/member/alpha',
     'team of beta/delta/member/tess'
 );
 SELECT set_app_context(:'sam');
-SELECT is(decline_team_invitation(:'of_alpha'), 'declined', 'sam, asked by two teams, declines one');
+SELECT is(
+    decline_team_invitation(:'of_alpha'), 'declined', 'sam, asked by two teams, declines one'
+);
 SELECT is(
     tap.invited(), 'team of alpha delta member, team of beta delta member, team of beta sam member',
     'the other invitation waits, and so do those of others'
 );
 SELECT is(
-    tap.refusal(format('SELECT decline_team_invitation(%L)', :'of_alpha')), 'PT404 there is no such invitation',
+    tap.refusal(format('SELECT decline_team_invitation(%L)', :'of_alpha')),
+    'PT404 there is no such invitation',
     'who is not invited declines nothing'
 );
-SELECT is(withdraw_team_invitation(:'of_beta', :'delta'), 'withdrawn', 'sam takes back that of delta');
 SELECT is(
-    tap.invited(), 'team of alpha delta member, team of beta sam member', 'into this team, and no other''s'
+    withdraw_team_invitation(:'of_beta', :'delta'), 'withdrawn', 'sam takes back that of delta'
+);
+SELECT is(
+    tap.invited(), 'team of alpha delta member, team of beta sam member',
+    'into this team, and no other''s'
 );
 SELECT is(
     tap.refusal(format('SELECT withdraw_team_invitation(%L, %L)', :'of_beta', :'delta')),
@@ -340,7 +382,9 @@ SELECT is(
     'PT400 the role is not one of a team', c.why
 )
 FROM (VALUES (NULL, 'a role is named'), ('owner', 'and one of the two')) AS c (role, why);
-SELECT is(set_team_role(:'of_beta', :'gamma', 'member'), 'unchanged', 'what gamma is already stays');
+SELECT is(
+    set_team_role(:'of_beta', :'gamma', 'member'), 'unchanged', 'what gamma is already stays'
+);
 SELECT is(set_team_role(:'second', :'gamma', 'admin'), 'unchanged', 'in either team');
 SELECT is(
     tap.refusal(format('SELECT set_team_role(%L, %L, %L)', :'of_beta', :'delta', 'member'), 'detail'),
@@ -349,21 +393,27 @@ SELECT is(
 SELECT is(tap.news(), NULL, 'none of it is audited');
 SELECT is(
     tap.refusal(format('SELECT set_team_role(%L, %L, %L)', :'of_beta', :'beta', 'member'), 'hint'),
-    'Make another member an admin first: set_team_role().', 'an admin who is deactivated does not count'
+    'Make another member an admin first: set_team_role().',
+    'an admin who is deactivated does not count'
 );
 SELECT is(set_team_role(:'of_beta', :'gamma', 'admin'), 'changed', 'beta promotes gamma');
-SELECT is(set_team_role(:'second', :'gamma', 'member'), 'changed', 'and demotes them in the other team');
+SELECT is(
+    set_team_role(:'second', :'gamma', 'member'), 'changed', 'and demotes them in the other team'
+);
 SELECT is(
     tap.members(),
     'second of beta beta admin, second of beta delta member, second of beta gamma member, '
     'team of beta beta admin, team of beta dora admin, team of beta gamma admin',
     'each in that team alone'
 );
-SELECT tap.join_teams('team of alpha/alpha/admin', 'team of beta/beta/admin', 'team of beta/gamma/member');
+SELECT tap.join_teams(
+    'team of alpha/alpha/admin', 'team of beta/beta/admin', 'team of beta/gamma/member'
+);
 SELECT set_app_context(:'alpha');
 SELECT is(
     tap.refusal(format('SELECT leave_team(%L)', :'of_alpha'), 'hint'),
-    'Nobody else is in the team: disband_team() ends it.', 'who is alone in a team is told how to end it'
+    'Nobody else is in the team: disband_team() ends it.',
+    'who is alone in a team is told how to end it'
 );
 SELECT is(
     tap.refusal(format('SELECT set_team_role(%L, %L, %L)', :'of_alpha', :'alpha', 'member'), 'hint'),
@@ -373,14 +423,17 @@ SELECT isnt(tap.news(), NULL, 'roles are audited');
 
 -- Removing: what beta sent for this team goes, and nothing else.
 SELECT tap.join_teams(
-    'team of beta/gamma/admin', 'team of beta/beta/admin', 'second of beta/beta/admin', 'team of alpha/alpha/admin'
+    'team of beta/gamma/admin', 'team of beta/beta/admin', 'second of beta/beta/admin',
+    'team of alpha/alpha/admin'
 );
 SELECT tap.invite(
-    'team of beta/nel/member/beta', 'team of beta/tess/member/gamma', 'second of beta/nel/member/beta'
+    'team of beta/nel/member/beta', 'team of beta/tess/member/gamma',
+    'second of beta/nel/member/beta'
 );
 SELECT set_app_context(:'sam');
 SELECT is(
-    tap.refusal(format('SELECT remove_team_member(%L, %L)', :'of_beta', :'alpha')), 'PT404 there is no such member',
+    tap.refusal(format('SELECT remove_team_member(%L, %L)', :'of_beta', :'alpha')),
+    'PT404 there is no such member',
     'who is in another team is not removed from this'
 );
 SELECT is(remove_team_member(:'of_beta', :'beta'), 'removed', 'sam removes beta');
@@ -389,7 +442,8 @@ SELECT is(
     'from this team, and nobody else'
 );
 SELECT is(
-    tap.invited(), 'second of beta nel member, team of beta tess member', 'with what beta sent for it'
+    tap.invited(), 'second of beta nel member, team of beta tess member',
+    'with what beta sent for it'
 );
 SELECT is(
     tap.news(),
@@ -400,7 +454,8 @@ SELECT is(
 
 -- Leaving
 SELECT tap.join_teams(
-    'team of beta/beta/admin', 'team of beta/gamma/admin', 'team of beta/sam/member', 'team of beta/delta/member',
+    'team of beta/beta/admin', 'team of beta/gamma/admin', 'team of beta/sam/member',
+    'team of beta/delta/member',
     'team of alpha/sam/member', 'team of alpha/tess/member'
 );
 SELECT is(leave_team(:'of_beta'), 'left', 'sam leaves one of two teams');
@@ -426,21 +481,27 @@ SELECT is(
 );
 
 -- Disbanding: beta is invited elsewhere, and leads another team.
-SELECT tap.join_teams('team of beta/beta/admin', 'second of beta/beta/admin', 'team of alpha/alpha/admin');
+SELECT tap.join_teams(
+    'team of beta/beta/admin', 'second of beta/beta/admin', 'team of alpha/alpha/admin'
+);
 SELECT tap.invite(
-    'team of beta/gamma/member/beta', 'second of beta/gamma/member/beta', 'team of alpha/beta/member/alpha'
+    'team of beta/gamma/member/beta', 'second of beta/gamma/member/beta',
+    'team of alpha/beta/member/alpha'
 );
 SELECT set_app_context(:'beta');
 SELECT is(disband_team(:'of_beta'), 'disbanded', 'beta disbands one of two teams');
 SELECT is(
-    tap.invited(), 'second of beta gamma member, team of alpha beta member', 'with its invitations alone'
+    tap.invited(), 'second of beta gamma member, team of alpha beta member',
+    'with its invitations alone'
 );
 RESET ROLE;
 SELECT results_eq(
-    'SELECT name::text FROM public.teams WHERE NOT is_active', ARRAY['team of beta'], 'and no other team'
+    'SELECT name::text FROM public.teams WHERE NOT is_active', ARRAY['team of beta'],
+    'and no other team'
 );
 SELECT is(
-    tap.news(), 'beta team_disbanded team team of beta {"name": "team of beta"}', 'which is audited once'
+    tap.news(), 'beta team_disbanded team team of beta {"name": "team of beta"}',
+    'which is audited once'
 );
 
 SELECT finish();

@@ -61,7 +61,44 @@ VALUES
 ('monitor_encryption_keys', 1, 'kid', 'text'),
 ('monitor_encryption_keys', 2, 'enc', 'text'),
 ('monitor_encryption_keys', 3, 'bound', 'boolean'),
-('monitor_encryption_keys', 4, 'count', 'bigint');
+('monitor_encryption_keys', 4, 'count', 'bigint'),
+('monitor_audit_partitions', 1, 'partition_name', 'text'),
+('monitor_audit_partitions', 2, 'starts_at', 'timestamp with time zone'),
+('monitor_audit_partitions', 3, 'ends_at', 'timestamp with time zone'),
+('monitor_audit_partitions', 4, 'estimated_rows', 'bigint'),
+('monitor_audit_partitions', 5, 'bytes', 'bigint'),
+('monitor_audit_runway', 1, 'partitioned_until', 'timestamp with time zone'),
+('monitor_audit_runway', 2, 'days_left', 'integer'),
+('monitor_audit_runway', 3, 'rows_in_default', 'bigint'),
+('monitor_container_reasons', 1, 'container_state', 'character varying(50)'),
+('monitor_container_reasons', 2, 'reason', 'character varying(50)'),
+('monitor_container_reasons', 3, 'count', 'bigint'),
+('monitor_container_reasons', 4, 'retrying', 'bigint'),
+('monitor_container_reasons', 5, 'oldest_change', 'timestamp with time zone'),
+('monitor_connections', 1, 'connections', 'bigint'),
+('monitor_connections', 2, 'connection_limit', 'integer'),
+('monitor_connections', 3, 'server_connections', 'bigint'),
+('monitor_connections', 4, 'server_limit', 'integer'),
+('monitor_connections', 5, 'longest_transaction_seconds', 'double precision'),
+('monitor_connections', 6, 'longest_idle_in_transaction_seconds', 'double precision'),
+('monitor_connections', 7, 'waiting_for_locks', 'bigint'),
+('monitor_tables', 1, 'table_name', 'text'),
+('monitor_tables', 2, 'live_rows', 'bigint'),
+('monitor_tables', 3, 'dead_rows', 'bigint'),
+('monitor_tables', 4, 'table_bytes', 'bigint'),
+('monitor_tables', 5, 'index_bytes', 'bigint'),
+('monitor_tables', 6, 'dead_bytes', 'bigint'),
+('monitor_tables', 7, 'sequential_scans', 'bigint'),
+('monitor_tables', 8, 'rows_read_in_sequence', 'bigint'),
+('monitor_tables', 9, 'index_scans', 'bigint'),
+('monitor_tables', 10, 'last_vacuum', 'timestamp with time zone'),
+('monitor_tables', 11, 'last_analyze', 'timestamp with time zone'),
+('monitor_indexes', 1, 'index_name', 'text'),
+('monitor_indexes', 2, 'table_name', 'text'),
+('monitor_indexes', 3, 'scans', 'bigint'),
+('monitor_indexes', 4, 'bytes', 'bigint'),
+('monitor_indexes', 5, 'is_unique', 'boolean'),
+('monitor_indexes', 6, 'is_valid', 'boolean');
 
 SELECT set_eq(
     $$
@@ -98,7 +135,8 @@ SELECT set_eq(
     ARRAY[
         'app_reach',
         'monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary',
-        'monitor_encryption_keys', 'job_status'
+        'job_status', 'monitor_encryption_keys', 'monitor_audit_partitions', 'monitor_audit_runway',
+        'monitor_container_reasons', 'monitor_connections', 'monitor_tables', 'monitor_indexes'
     ],
     'the views with their owner''s rights keep filtered rows from a reader''s functions'
 );

@@ -12,7 +12,8 @@ SET LOCAL ROLE portal_app;
 SELECT set_app_context(:'alpha');
 UPDATE public.user_server_configs SET enabled = false WHERE id = :'config';
 SELECT is(
-    (SELECT c.restart_requested_at FROM public.user_server_configs AS c WHERE c.id = :'config'), NULL,
+    (SELECT c.restart_requested_at FROM public.user_server_configs AS c WHERE c.id = :'config'),
+    NULL,
     'another change asks for no restart'
 );
 UPDATE public.user_server_configs SET restart_requested_at = '2020-01-01' WHERE id = :'config';
@@ -26,7 +27,8 @@ SELECT ok(
 );
 UPDATE public.user_server_configs SET restart_requested_at = NULL WHERE id = :'config';
 SELECT is(
-    (SELECT c.restart_requested_at FROM public.user_server_configs AS c WHERE c.id = :'config'), NULL,
+    (SELECT c.restart_requested_at FROM public.user_server_configs AS c WHERE c.id = :'config'),
+    NULL,
     'and NULL asks for none'
 );
 
@@ -51,7 +53,9 @@ RESET ROLE;
 SELECT c.id AS of_beta FROM public.user_server_configs AS c WHERE c.user_id = :'beta' \gset
 SET LOCAL ROLE portal_runner;
 SELECT lives_ok(
-    format('INSERT INTO public.container_status (config_id) VALUES (%L), (%L)', :'config', :'of_beta'),
+    format(
+        'INSERT INTO public.container_status (config_id) VALUES (%L), (%L)', :'config', :'of_beta'
+    ),
     'the runner takes notes on two configurations'
 );
 RESET ROLE;
@@ -93,10 +97,12 @@ INSERT INTO tap.makes VALUES
     VALUES ('x', 'x', 'custom', %L)$$
 );
 SELECT throws_ok(
-    format(m.statement, :'alpha'), 'PT409', 'the user was erased', m.what || ' of who was erased is refused'
+    format(m.statement, :'alpha'), 'PT409', 'the user was erased',
+    m.what || ' of who was erased is refused'
 )
 FROM tap.makes AS m;
-SELECT lives_ok(format(m.statement, :'beta'), 'and ' || m.what || ' of another is not') FROM tap.makes AS m;
+SELECT lives_ok(format(m.statement, :'beta'), 'and ' || m.what || ' of another is not')
+FROM tap.makes AS m;
 
 SELECT finish();
 ROLLBACK;

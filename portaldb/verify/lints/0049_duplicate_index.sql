@@ -7,6 +7,7 @@ WITH keys AS (
         i.indexrelid,
         i.indrelid,
         i.indisunique,
+        i.indisprimary,
         x.relname,
         x.relam,
         t.name,
@@ -64,10 +65,12 @@ WHERE
     )
     AND CASE
         WHEN a.free = b.free
-            -- Two of a kind: the later one is the one too many.
+            -- Two of a kind: the primary key stays, else the shorter, else the first by name. Which was made first is
+            -- no matter: a restore makes them in an order of its own.
             THEN
                 a.indisunique <> b.indisunique
                 OR a.predicate IS NOT NULL AND b.predicate IS NULL
-                OR a.indexrelid > b.indexrelid
+                OR (NOT a.indisprimary, cardinality(a.parts), a.relname)
+                > (NOT b.indisprimary, cardinality(b.parts), b.relname)
         ELSE m.amname = 'btree' AND a.free = b.free[1:cardinality(a.free)]
     END
