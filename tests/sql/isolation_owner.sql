@@ -65,7 +65,8 @@ FROM unnest(
     ]
 ) AS s (statement);
 
--- Children before parents; of the trail, which nobody changes, as retention does; each row that was there, and the one added
+-- Children before parents; of the trail as retention does, for nobody changes it; each row that was
+-- there, and the one added
 DO $$
 BEGIN
     PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
