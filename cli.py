@@ -1407,6 +1407,9 @@ def runner() -> None:
     metavar="NAME",
     help="By which its containers are known; default: made of the server's identifier and the database.",
 )
+@click.option(
+    "--listen", metavar="[HOST]:PORT", help="Answer /healthz and /metrics (Prometheus) there; HOST is 127.0.0.1."
+)
 @json_option
 def runner_run(
     key_file: Path | None,
@@ -1423,6 +1426,7 @@ def runner_run(
     memory: int,
     cpus: float,
     instance: str | None,
+    listen: str | None,
     as_json: bool,
 ) -> None:
     """Start, stop and watch containers, so that the engine matches the table, until SIGTERM or Ctrl-C.
@@ -1439,7 +1443,13 @@ def runner_run(
 
     policy = settings.Policy(images, digests, networks, capabilities, memory, cpus)
     url = db.resolve(database)
-    options = loop.Options(policy, once, drain, resync, lease, workers, instance, as_json)
+    where = None
+    if listen:
+        host, _, port = listen.rpartition(":")
+        if not port.isdigit():
+            raise click.BadParameter("it is HOST:PORT or :PORT", param_hint="--listen")
+        where = (host or "127.0.0.1", int(port))
+    options = loop.Options(policy, once, drain, resync, lease, workers, instance, as_json, where)
     loop.Runner(url, lambda: Keyring.load(key_file), options).run()
     if once:
         with db.connect(url, name="portaldb runner run") as connection:
@@ -1473,6 +1483,42 @@ def runner_status(database: str | None, as_json: bool) -> None:
         report.show(found, db.describe(url))
     if found["states"].get("error"):
         raise FindingsError()
+
+
+@runner.command("logs", short_help="Print what the container of a row has said.")
+@database_option
+@click.argument("row")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="The last N lines alone.")
+@click.option("--follow", is_flag=True, help="Go on with what it says from now on, until it ends.")
+def runner_logs(database: str | None, row: str, tail: int | None, follow: bool) -> None:
+    """Print what the container of ROW has said, as far as its server keeps a log.
+
+    ROW is the id of a row of user_server_configs, or enough of its beginning. By default no log is kept; the
+    server's metadata switch it on: {"container": {"logs": true}}.
+
+    \b
+    Example:  portaldb runner logs 0c000000 --tail 100
+    """
+    from portaldb.runner import reach
+
+    reach.logs(database, row, tail, follow)
+
+
+@runner.command("attach", short_help="Speak with the container of a row over stdio.")
+@database_option
+@click.argument("row")
+def runner_attach(database: str | None, row: str) -> None:
+    """Speak with what runs for ROW over standard input and output, as an MCP client does with a local server.
+
+    ROW is the id of a row of user_server_configs, or enough of its beginning. The container goes on when the
+    input ends. Everybody who is attached to it hears every answer.
+
+    \b
+    Example:  npx @modelcontextprotocol/inspector portaldb runner attach 0c000000
+    """
+    from portaldb.runner import reach
+
+    reach.attach(database, row)
 
 
 @cli.group()

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from psycopg import conninfo
 
 from portaldb.errors import EnvironmentMissingError, PortalError
@@ -49,6 +51,15 @@ def find(major: int) -> Clients:
         )
     folder = min(versions, key=lambda each: (versions[each][0], str(each)))
     return Clients(folder, versions[folder][1])
+
+
+def pinned(url: str, connection: psycopg.Connection[Any]) -> str:
+    """Return the URL of the one server that a connection found, where a URL names several."""
+    parts = conninfo.conninfo_to_dict(url)
+    if not any("," in str(parts.get(key, "")) for key in ("host", "hostaddr")):
+        return url
+    info = connection.info
+    return conninfo.make_conninfo(url, host=info.host, hostaddr=info.hostaddr or None, port=info.port)
 
 
 def environment(url: str) -> dict[str, str]:

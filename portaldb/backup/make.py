@@ -83,17 +83,18 @@ def make(url: str, folder: Path, options: Options, watch: Watch) -> Made:
             who = connection.execute(query("backup", "who")).fetchone()
         assert who is not None  # noqa: S101 - a login is a role
         programs = clients.find(who["version"] // 10000)
-        with _unfinished(folder) as work, database.reading(connection):
-            seen = contents.sight(connection, who)
-            row = connection.execute(query("backup", "snapshot")).fetchone()
-            snapshot = row["id"] if row else ""
-            date = _free_date(folder)
-            dump = _Dump(programs, url, snapshot, seen, options)
-            tables = dump.full(work / record.dump_name(date), connection, watch)
-            if options.plain:
-                dump.plain(work / f"schema_{date}.sql", "--schema-only")
-                dump.plain(work / f"data_{date}.sql", "--data-only")
-            manifest = _describe(connection, date, who, programs, tables)
+        with _unfinished(folder) as work:
+            with database.reading(connection):
+                seen = contents.sight(connection, who)
+                row = connection.execute(query("backup", "snapshot")).fetchone()
+                snapshot = row["id"] if row else ""
+                date = _free_date(folder)
+                dump = _Dump(programs, clients.pinned(url, connection), snapshot, seen, options)
+                tables = dump.full(work / record.dump_name(date), connection, watch)
+                if options.plain:
+                    dump.plain(work / f"schema_{date}.sql", "--schema-only")
+                    dump.plain(work / f"data_{date}.sql", "--data-only")
+                manifest = _describe(connection, date, who, programs, tables)
             return _put(manifest, work, folder, options.keep, began)
 
 
@@ -114,7 +115,13 @@ class _Dump:
         words += [f"--jobs={options.jobs}"] if options.format == "directory" else []
         words += [f"--compress={options.compress}"] if options.compress is not None else []
         with self._run(*words) as process:
-            tables = contents.take(connection, watch)
+
+            def still_running(done: int, total: int) -> None:
+                if process.failed():  # nobody waits for the count of what was not dumped
+                    self._finish(process, "Dumping the database")
+                watch(done, total)
+
+            tables = contents.take(connection, still_running)
             self._finish(process, "Dumping the database")
         return tables
 
@@ -155,7 +162,12 @@ class _Running:
         for line in self._process.stderr:
             self.stderr = (self.stderr + line.decode(errors="replace"))[-20_000:]
 
+    def failed(self) -> bool:
+        """Say whether it has ended, and badly."""
+        return bool(self._process.poll())
+
     def wait(self) -> int:
+        """Wait for its end and return its status."""
         status = self._process.wait()
         self._reader.join()
         return status

@@ -102,6 +102,7 @@ def plan(url: str, path: Path, options: Options, watch: Watch) -> Planned:
     with database.connect(url, name="portaldb restore") as connection:
         database.require_owner(database.facts(connection))
         database.require_direct(connection, url)
+        url = clients.pinned(url, connection)
         version = connection.info.server_version
         wanted = max(version // 10000, int(manifest.clients.split(".")[0]))
         programs = clients.find(wanted)

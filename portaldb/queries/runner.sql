@@ -27,6 +27,7 @@ SELECT
     (c.config_metadata -> 'container')::text AS user_settings,
     encode(sha256(convert_to(c.encrypted_config, 'UTF8')), 'hex') AS config_digest,
     c.restart_requested_at,
+    n.restart_served,
     c.container_state AS state,
     c.container_id,
     n.reason,
@@ -35,7 +36,7 @@ SELECT
     n.generation_wanted,
     n.generation_seen,
     extract(EPOCH FROM n.next_retry_at - clock_timestamp())::float AS due_in,
-    c.container_state = 'running' AND c.last_state_change < clock_timestamp() - interval '1 minute' AS stable
+    extract(EPOCH FROM clock_timestamp() - coalesce(c.last_state_change, c.updated_at))::float AS age
 FROM public.user_server_configs AS c
 INNER JOIN public.users AS u ON c.user_id = u.id
 INNER JOIN public.mcp_servers AS s ON c.server_id = s.id
@@ -74,7 +75,7 @@ RETURNING n.config_id
 SELECT
     public.record_container_state(
         %(id)s, %(token)s, %(state)s, %(container_id)s, %(reason)s, %(message)s, %(restart_count)s,
-        %(retry_after)s, %(generation_wanted)s, %(generation_seen)s
+        %(retry_after)s, %(generation_wanted)s, %(generation_seen)s, %(restart_served)s
     ) AS held
 
 -- name: release
@@ -98,6 +99,17 @@ SELECT
         'container_stopped', %(id)s,
         jsonb_build_object('container_id', %(container_id)s::text, 'reason', 'Orphaned')
     ) AS entry
+
+-- name: find
+-- By its id, or so much of its beginning that it is the only one.
+SELECT
+    c.id,
+    c.container_state AS state,
+    c.container_id
+FROM public.user_server_configs AS c
+WHERE starts_with(c.id::text, lower(%(row)s))
+ORDER BY c.id
+LIMIT 2
 
 -- name: states
 SELECT
@@ -134,6 +146,6 @@ SELECT
     count(*) AS rows,
     min(n.lease_until) AS until
 FROM public.container_status AS n
-WHERE n.lease_owner IS NOT NULL
+WHERE n.lease_until > clock_timestamp()
 GROUP BY n.lease_owner
 ORDER BY n.lease_owner

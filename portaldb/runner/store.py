@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import class_row
+
 from portaldb import database as db
 from portaldb.database import Connection, query
+from portaldb.errors import RefusedError, UsageError
 from portaldb.runner.reconcile import Row
 
 
@@ -56,7 +59,9 @@ class Store:
 
     def rows(self, seen: Iterable[UUID] = (), only: UUID | None = None) -> list[Row]:
         """Return what wants a container or is said to have one, and the configurations given."""
-        return [Row(**row) for row in self._ask("rows", seen=list(seen), only=only)]
+        # Not by way of dictionaries: there may be many.
+        with self._work.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(query("runner", "rows"), {"seen": list(seen), "only": only}).fetchall()
 
     def pending(self, ids: Iterable[UUID]) -> None:
         """Say of configurations that stood still that they wait for their turn."""
@@ -100,6 +105,7 @@ class Store:
         retry_after: float | None = None,
         wanted: str | None = None,
         seen: str | None = None,
+        served: datetime | None = None,
     ) -> bool:
         """Write state, notes and audit entry; False, and nothing is written, where the claim is another's by now."""
         written = self._ask(
@@ -114,12 +120,26 @@ class Store:
             retry_after=None if retry_after is None else timedelta(seconds=retry_after),
             generation_wanted=wanted,
             generation_seen=seen,
+            restart_served=served,
         )
         return bool(written[0]["held"])
 
     def audit_removed(self, config_id: UUID, container_id: str) -> None:
         """Write that a container is gone which no configuration wanted."""
         self._ask("audit_removed", id=config_id, container_id=container_id)
+
+
+def container(connection: Connection, row: str) -> str:
+    """Return the container of a row, by its id or the beginning of it. Raises UsageError and RefusedError."""
+    with db.reading(connection, role="portal_runner"):
+        found = connection.execute(query("runner", "find"), {"row": row}).fetchall()
+    if len(found) != 1:
+        which = "No configuration has" if not found else "More than one configuration has"
+        raise UsageError(f"{which} an id that begins with '{row}'. ROW is the id of a row of user_server_configs.")
+    if not found[0]["container_id"]:
+        state = found[0]["state"] or "pending"
+        raise RefusedError(f"{found[0]['id']} has no container: it is '{state}'. 'portaldb runner status' tells more.")
+    return str(found[0]["container_id"])
 
 
 def status(connection: Connection) -> dict[str, Any]:

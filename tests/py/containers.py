@@ -11,7 +11,7 @@ import docker.errors
 IMAGE = "docker/mcp-github:latest"
 """As the seeds name it."""
 BROKEN = "docker/mcp-broken:latest"
-"""It ends at once, with 3."""
+"""It says so and ends at once, with 3."""
 BARE = "docker/mcp-bare:latest"
 """It has no shell, and nothing else that its entrypoint could be."""
 MISSING = "docker/mcp-missing:latest"
@@ -29,14 +29,19 @@ while read -r line; do
     echo "{\"jsonrpc\": \"2.0\", \"id\": $id, \"result\": $result}"
 done
 """  # noqa: E501 - a line of the protocol is one line
+BROKEN_SERVER = b"#!/bin/sh\necho it is broken\nexit 3\n"
 
 
-def build() -> None:
+def build(api: docker.APIClient | None = None) -> None:
     """Make the images, where they are not there yet. Needs Debian's busybox-static."""
     busybox = shutil.which("busybox", path="/bin:/usr/bin")
     assert busybox, "apt-get install busybox-static"
-    api = docker.from_env().api
-    base = {"bin/busybox": Path(busybox).read_bytes(), "server": SERVER.encode(), "broken": b"#!/bin/sh\nexit 3\n"}
+    api = api or docker.from_env().api
+    base = {
+        "bin/busybox": Path(busybox).read_bytes(),
+        "server": SERVER.encode(),
+        "broken": b"#!/bin/sh\necho it is broken\nexit 3\n",
+    }
     links = ("sh", "sed", "wc", "echo")
     for name, entrypoint in ((IMAGE, "/server"), (BROKEN, "/broken")):
         _import(api, name, base, links, entrypoint)

@@ -17,6 +17,8 @@ from conftest import ROOT, Login, MakeDatabase, Portaldb, clean_environment, dro
 from psycopg import conninfo, sql
 from support import ask, command, kill, one, paragraph, until
 
+from portaldb.cluster import Cluster
+
 ROWS = """
 INSERT INTO public.users (azure_oid, email, display_name)
 SELECT 'oid-' || g, 'user' || g || '@example.org', 'Ünïcode ' || g || E'\\t\\n\\\\.' FROM generate_series(1, 400) AS g;
@@ -32,6 +34,12 @@ INSERT INTO public.audit_logs (user_id, action, details, timestamp)
 SELECT u.id, 'login', jsonb_build_object('g', g), now() - g * interval '11 days'
 FROM (SELECT id FROM public.users LIMIT 50) AS u CROSS JOIN generate_series(0, 20) AS g;
 """
+
+
+@pytest.fixture(autouse=True)
+def programs(cluster: Cluster) -> Path:
+    """Need the session's own server: PostgreSQL in a container is newer than the pg_dump that is installed here."""
+    return cluster.programs
 
 
 @pytest.fixture
@@ -350,6 +358,23 @@ def test_rows_alone_go_into_a_migrated_database(
     portaldb("rollback", "--steps", "1", "--yes", database=target, check=True)
     said = paragraph(portaldb("restore", str(folder), "--data-only", "--clean", "--yes", database=owner), 4)
     assert "same migrations" in said
+
+
+def test_restored_database_runs_the_jobs_that_its_registry_says(
+    make_database: MakeDatabase, folder: Path, portaldb: Portaldb, login: Login
+) -> None:
+    """Where pg_cron is, its own table is not in the backup, and is as it was all the same."""
+    url = make_database("mcp_portal", migrate=True)
+    scheduled = "SELECT jobname, schedule, command, username FROM cron.job ORDER BY 1"
+    before = ask(url, scheduled)
+    assert len(before) >= 3
+    portaldb("backup", "--folder", str(folder), database=login(url, "portal_backup"), check=True)
+    ask(url, "UPDATE public.jobs SET schedule = '1 1 1 1 *'; SET ROLE mcp_admin; SELECT public.sync_cron_jobs()")
+    assert ask(url, scheduled) != before
+    said = portaldb("restore", str(folder), "--clean", "--yes", database=login(url, "mcp_admin"), check=True).stdout
+    assert "pg_cron" not in said, "nothing stood in the way"
+    assert ask(url, scheduled) == before
+    portaldb("drift", database=url, check=True)
 
 
 def test_old_backups_of_this_database_alone_are_removed(

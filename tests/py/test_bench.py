@@ -101,3 +101,21 @@ def test_bench_of_the_api_runs(tmp_path: Path) -> None:
     assert text.count("| `user_dashboard` of one user") == 2
     assert text.count("| a page of the trail") == 11
     assert "| 16 clients |" in text
+
+
+@pytest.mark.docker
+def test_bench_of_the_runner_runs(tmp_path: Path) -> None:
+    """With next to nothing to measure it comes to its end: starts, what it costs idle, a large table."""
+    from click.testing import CliRunner
+
+    from bench.runner import main
+
+    path = tmp_path / "page.md"
+    path.write_text(f"{page.BEGIN}\n{page.END}\n")
+    few = ["--runs=1", "--together=1", "--many=2", "--idle=2", "--table=50"]
+    done = CliRunner().invoke(main, [*few, "--write", str(path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    text = path.read_text()
+    assert text.count("| enable → running") == 3
+    assert "statements a minute" in text
+    assert "a look over 50 rows" in text

@@ -1,14 +1,19 @@
 """The container runner on a real engine: what it starts, how it fails, and that it never loses track."""
 
+import asyncio
 import json
+import os
 import random
 import secrets
-import socket
 import stat
+import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,80 +23,16 @@ import docker
 import docker.errors
 import psycopg
 import pytest
-from conftest import Login, MakeDatabase, Portaldb
-from support import Text, ask, command, finish, kill, one, until
+from conftest import ROOT, Login, MakeDatabase, Portaldb, clean_environment
+from mcp import ClientSession, StdioServerParameters, stdio_client
+from runners import LABEL, Portal, talk
+from support import ask, finish, kill, one, paragraph, until
 
+from portaldb.cluster import free_port
 from portaldb.encryption import Keyring, config_context, encrypt
-from portaldb.runner.reconcile import Row, Seen, backoff, diff
+from portaldb.runner.reconcile import STOP_FAILED, Row, Seen, Stamp, backoff, diff
 from portaldb.runner.settings import Policy, RefusedSettingsError, resolve
-
-LABEL = "portaldb.runner"
-
-
-@dataclass
-class Portal:
-    """A database, a login of the runner's, and the containers that are this database's."""
-
-    url: str
-    login: str
-    instance: str
-    stack: ExitStack
-    api: docker.APIClient
-
-    def user(self) -> str:
-        """Make a user."""
-        name = secrets.token_hex(4)
-        made = "INSERT INTO users (azure_oid, email) VALUES (%s, %s) RETURNING id"
-        return str(one(self.url, made, name, f"{name}@example.org"))
-
-    def server(self, image: str, **settings: object) -> str:
-        """Make a server of an image, with settings of its container."""
-        made = "INSERT INTO mcp_servers (name, image, metadata) VALUES (%s, %s, %s) RETURNING id"
-        return str(one(self.url, made, secrets.token_hex(4), image, json.dumps({"container": settings})))
-
-    def config(self, image: str = containers.IMAGE, user: str | None = None, **settings: object) -> str:
-        """Make a configuration that is switched on."""
-        made = "INSERT INTO user_server_configs (user_id, server_id, enabled) VALUES (%s, %s, true) RETURNING id"
-        return str(one(self.url, made, user or self.user(), self.server(image, **settings)))
-
-    def set(self, config: str, enabled: bool) -> None:
-        """Switch it on or off."""
-        ask(self.url, "UPDATE user_server_configs SET enabled = %s WHERE id = %s", enabled, config)
-
-    def state(self, config: str) -> Any:  # noqa: ANN401 - NULL or a text
-        """Return its state."""
-        return one(self.url, "SELECT container_state FROM user_server_configs WHERE id = %s", config)
-
-    def notes(self, config: str) -> Any:  # noqa: ANN401 - a row
-        """Return reason, message, failures in a row, and whether a next attempt is to come."""
-        query = (
-            "SELECT reason, message, restart_count, next_retry_at > now() FROM container_status WHERE config_id = %s"
-        )
-        return ask(self.url, query, config)[0]
-
-    def audited(self, config: str) -> list[str]:
-        """Return what the trail says of it, in order."""
-        return ask(self.url, "SELECT action FROM audit_logs WHERE resource_id = %s ORDER BY timestamp", config)
-
-    def containers(self, config: str | None = None) -> list[dict[str, Any]]:
-        """Return our containers as the engine lists them."""
-        labels = [f"{LABEL}={self.instance}"] + ([f"{LABEL}.config={config}"] if config else [])
-        return list(self.api.containers(all=True, filters={"label": labels}))
-
-    def running(self, config: str | None = None) -> list[str]:
-        """Return the ids of those that run."""
-        return [each["Id"] for each in self.containers(config) if each["State"] == "running"]
-
-    def start(self, *options: str, env: dict[str, str] | None = None) -> Text:
-        """Start a runner and leave it running."""
-        argv = ("runner", "run", "--instance", self.instance, *options)
-        return self.stack.enter_context(command(*argv, database=self.login, env=env))
-
-    def once(self, *options: str, env: dict[str, str] | None = None) -> str:
-        """Let a runner do what is to be done; return what it said."""
-        done = finish(self.start("--once", *options, env=env))
-        assert done.returncode in (0, 1), done.stderr
-        return done.stdout + done.stderr
+from portaldb.runner.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -109,27 +50,7 @@ def portal(make_database: MakeDatabase, login: Login, images: None) -> Iterator[
     with ExitStack() as stack:
         made = Portal(url, login(url, "portal_runner"), f"t{secrets.token_hex(4)}", stack, client.api)
         yield made
-    for each in made.containers():
-        client.api.remove_container(each["Id"], force=True)
-    for volume in client.api.volumes(filters={"label": f"{LABEL}={made.instance}"})["Volumes"] or ():
-        client.api.remove_volume(volume["Name"])
-
-
-def talk(api: docker.APIClient, container: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Speak MCP with a container over its stdio, and return the results."""
-    stream = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stream": 1})
-    connection: socket.socket = getattr(stream, "_sock", stream)
-    connection.settimeout(10)
-    found = []
-    for number, (method, params) in enumerate(calls, 1):
-        line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-        connection.sendall(json.dumps(line).encode() + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            answer += connection.recv(4096)
-        found.append(json.loads(answer[answer.index(b"{") :])["result"])  # after the frame's header
-    stream.close()
-    return found
+    made.clear()
 
 
 # On an engine --------------------------------------------------------------------------------------------
@@ -250,9 +171,7 @@ def test_runner_delivers_a_secret_that_is_found_nowhere(
     keys, canary = tmp_path / "keys.json", f"canary-{secrets.token_hex(8)}"
     portaldb("keys", "generate", "--keys", str(keys), check=True)
     config = portal.config(read_only=True, logs=True)
-    place = ask(portal.url, "SELECT user_id, server_id FROM user_server_configs WHERE id = %s", config)[0]
-    value = encrypt(json.dumps({"token": canary}), Keyring.load(keys), context=config_context(*place))
-    ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+    keep_secret(portal, config, json.dumps({"token": canary}), keys)
     said = portal.once()
     assert portal.notes(config)[0] == "DecryptFailed", "without keys"
     ask(portal.url, "UPDATE container_status SET next_retry_at = now()")
@@ -273,8 +192,7 @@ def test_runner_delivers_a_secret_that_is_found_nowhere(
     # Encrypted anew, it is the same secret; another one is not.
     for changed in (False, True):
         text = json.dumps({"token": canary, "changed": True} if changed else {"token": canary})
-        value = encrypt(text, Keyring.load(keys), context=config_context(*place))
-        ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+        keep_secret(portal, config, text, keys)
         portal.once("--keys", str(keys))
         portal.once("--keys", str(keys))
         assert (portal.running(config) == [container]) is not changed and portal.state(config) == "running"
@@ -284,11 +202,18 @@ def test_runner_delivers_a_secret_that_is_found_nowhere(
     assert not (portal.api.volumes(filters={"label": f"{LABEL}={portal.instance}"})["Volumes"] or ())
 
 
+def keep_secret(portal: Portal, config: str, text: str, keys: Path) -> None:
+    """Give a configuration its secret, encrypted for its place."""
+    place = ask(portal.url, "SELECT user_id, server_id FROM user_server_configs WHERE id = %s", config)[0]
+    value = encrypt(text, Keyring.load(keys), context=config_context(*place))
+    ask(portal.url, "UPDATE user_server_configs SET encrypted_config = %s WHERE id = %s", value, config)
+
+
 def holding(root: Path, canary: str) -> list[Path]:
     """Return the files on the disk of that folder that hold a text; what is mounted there is not on it."""
     disk, found = root.stat().st_dev, []
-    for each in root.rglob("*"):
-        with suppress(OSError):
+    for each in (Path(folder, name) for folder, _, names in os.walk(root) for name in names):
+        with suppress(OSError):  # others' containers come and go
             facts = each.lstat()
             if stat.S_ISREG(facts.st_mode) and facts.st_dev == disk and canary.encode() in each.read_bytes():
                 found.append(each)
@@ -337,29 +262,130 @@ def test_runners_beside_each_other_start_nothing_twice(portal: Portal) -> None:
 
 
 @pytest.mark.docker
-def test_runner_that_is_killed_again_and_again_loses_track_of_nothing(portal: Portal, seed: int) -> None:
-    """Ten kills at random moments while ten rows flip at random; then quiet: engine and table agree."""
-    chance = random.Random(seed)  # noqa: S311 - a choice that can be made again is what is wanted
-    configs = [portal.config() for _ in range(10)]
-    for _ in range(10):
-        process = portal.start("--resync", "0.5", "--lease", "1")
-        end = time.monotonic() + 1 + chance.random() * 1.5
+@pytest.mark.parametrize(("kills", "rows"), [(8, 10), pytest.param(50, 30, marks=pytest.mark.soak)])
+def test_runner_that_is_killed_again_and_again_loses_track_of_nothing(
+    portal: Portal, portaldb: Portaldb, tmp_path: Path, seed: int, kills: int, rows: int
+) -> None:
+    """Kills at random moments while rows flip at random, half of them with a secret; then quiet: all agree."""
+    keys, chance = tmp_path / "keys.json", random.Random(seed)  # noqa: S311 - a choice that can be made again
+    portaldb("keys", "generate", "--keys", str(keys), check=True)
+    configs = [portal.config() for _ in range(rows)]
+    secret = configs[: rows // 2]
+    for each in secret:
+        keep_secret(portal, each, '{"token": "x"}', keys)
+    options = ("--resync", "0.5", "--lease", "1", "--keys", str(keys))
+    flips = 0
+    for _ in range(kills):
+        process = portal.start(*options)
+        assert process.stderr and "connected" in process.stderr.readline()
+        end = time.monotonic() + chance.random() * 3
         while time.monotonic() < end:
             portal.set(chance.choice(configs), enabled=chance.random() < 0.6)
+            flips += 1
             time.sleep(0.1)
         kill(process)
-    portal.start("--resync", "0.5", "--lease", "1")
+    before = time.monotonic()
+    process = portal.start(*options)
     wanted = set(ask(portal.url, "SELECT id::text FROM user_server_configs WHERE enabled"))
 
     def agree() -> bool:
         states = {each: portal.state(each) for each in configs}
         return all(state in (("running",) if each in wanted else ("stopped", None)) for each, state in states.items())
 
-    until(agree, "the table to say what is wanted", 60)
+    until(agree, "the table to say what is wanted", 120)
+    quiet = time.monotonic() - before
+    process.terminate()
+    assert finish(process).returncode == 0
+    portal.once("--keys", str(keys))  # sweeps at once what is swept every minute
     labelled = sorted(each["Labels"][f"{LABEL}.config"] for each in portal.containers())
     assert labelled == sorted(wanted) and len(portal.running()) == len(wanted)
     ids = set(ask(portal.url, "SELECT container_id FROM user_server_configs WHERE enabled"))
     assert ids == set(portal.running())
+    volumes = portal.api.volumes(filters={"label": f"{LABEL}={portal.instance}"})["Volumes"] or ()
+    assert {each["Labels"][f"{LABEL}.config"] for each in volumes} == wanted & set(secret)
+    assert one(portal.url, "SELECT count(*) FROM container_status WHERE lease_until > now()") == 0
+    query = "SELECT details ->> 'container_id' FROM audit_logs WHERE action = %s"
+    for action in ("container_started", "container_stopped"):
+        told = ask(portal.url, query, action)
+        assert len(told) == len(set(told)), f"{action} twice of one container"
+    started = len(ask(portal.url, query, "container_started"))
+    print(f"{kills} kills, {flips} flips, {started} starts; all agreed {quiet:.1f} s after the last")  # noqa: T201
+
+
+@pytest.mark.docker
+def test_attach_is_a_local_server_to_a_real_client(portal: Portal, portaldb: Portaldb) -> None:
+    """The MCP SDK's client initialises, lists the tools and calls one; twice, for the container outlives who speaks."""
+    config = portal.config()
+    portal.once()
+    argv = ["-m", "portaldb", "runner", "attach", config[:13]]
+    environment = clean_environment() | {"DATABASE_URL": portal.login}
+    server = StdioServerParameters(command=sys.executable, args=argv, env=environment, cwd=ROOT)
+
+    async def speak() -> tuple[str, list[str]]:
+        async with (
+            stdio_client(server) as (read, write),
+            ClientSession(read, write, read_timeout_seconds=20) as session,
+        ):
+            hello = await session.initialize()
+            return hello.server_info.name, [tool.name for tool in (await session.list_tools()).tools]
+
+    for _ in range(2):
+        assert asyncio.run(speak()) == ("small", ["length"])
+    line = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/list"}) + "\n"
+    done = portaldb("runner", "attach", config, database=portal.login, stdin=line)
+    assert done.returncode == 0 and json.loads(done.stdout)["id"] == 7, "what was asked last is answered yet"
+    for unknown in ("no-such-row", ""):
+        done = portaldb("runner", "attach", unknown, database=portal.login)
+        assert done.returncode == (2 if unknown else 0), "one row is told by nothing"
+    portal.set(config, enabled=False)
+    portal.once()
+    assert "has no container: it is 'stopped'" in paragraph(
+        portaldb("runner", "attach", config, database=portal.login), 4
+    )
+
+
+@pytest.mark.docker
+def test_logs_are_there_where_the_server_keeps_them(portal: Portal, portaldb: Portaldb) -> None:
+    """What a container said last can be read, after its end too; of one that keeps no log that is told."""
+    kept, silent = portal.config(containers.BROKEN, logs=True), portal.config()
+    portal.once()
+    portal.once()
+    assert portal.state(kept) == "error"
+    done = portaldb("runner", "logs", kept, "--tail", "1", database=portal.login)
+    assert (done.returncode, done.stdout) == (0, "it is broken\n")
+    assert "cannot be reached" in paragraph(portaldb("runner", "logs", silent, database=portal.login), 4)
+
+
+@pytest.mark.docker
+def test_runner_shows_itself(portal: Portal) -> None:
+    """Health and counters over HTTP, and a log of JSON lines."""
+    portal.config()
+    broken = portal.config(containers.MISSING)
+    port = free_port()
+    process = portal.start("--listen", f":{port}", "--json", "--resync", "1")
+    until(lambda: portal.state(broken) == "error" and len(portal.running()) == 1, "both to be seen to")
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    until(lambda: 'rows{state="running"} 1' in get("/metrics"), "a look at what became of it")
+    text = get("/metrics")
+    assert get("/healthz") == "ok\n" and 'portaldb_runner_rows{state="error"} 1' in text
+    assert 'events_total{event="state",state="error",reason="ImagePullFailed"} 1' in text
+    assert "portaldb_runner_containers 1\n" in text and "portaldb_runner_waiting_seconds 0\n" in text
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get("/")
+    process.terminate()
+    lines = [json.loads(line) for line in finish(process).stderr.splitlines()]
+    assert {"connected", "start", "state", "ended"} <= {line["event"] for line in lines}
+    assert all({"time", "level", "event"} <= line.keys() for line in lines)
+
+
+def test_health_is_lost_with_the_sight_of_the_engine() -> None:
+    """No look for longer than patience has it is no health."""
+    assert Watch(60).ill() is None
+    assert "could not look" in (Watch(-1).ill() or "")
 
 
 # Without one ---------------------------------------------------------------------------------------------
@@ -372,12 +398,18 @@ def row(**changes: Any) -> Row:  # noqa: ANN401 - fields of several types
         **{"id": zero, "user_id": zero, "server_id": zero, "wanted": True, "image": "x", "server_settings": None},
         **{"user_settings": None, "config_digest": None, "restart_requested_at": None, "state": None},
         **{"container_id": None, "reason": None, "message": None, "restart_count": 0, "generation_wanted": None},
-        **{"generation_seen": None, "due_in": None, "stable": False},
+        **{"generation_seen": None, "due_in": None, "age": 1.0, "restart_served": None},
     }
     return Row(**(usual | changes))
 
 
-WANTED = row().generation
+WANTED = row().stamp.generation
+
+EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+STARTED = EARLIER.isoformat()
+RUNNING = {"state": "running", "container_id": "c"}
+FAILED = {"state": "error", "due_in": 3.0, "generation_wanted": WANTED, "reason": "Exited"}
+STUCK = FAILED | {"reason": STOP_FAILED, "container_id": "c"}
 
 
 @pytest.mark.parametrize(
@@ -386,7 +418,7 @@ WANTED = row().generation
         ({}, None, "start"),
         ({"state": "running", "container_id": "c"}, "running", None),
         ({"state": "creating"}, "running", "adopt"),
-        ({"state": "running", "container_id": "c", "restart_count": 2, "stable": True}, "running", "steady"),
+        ({"state": "running", "container_id": "c", "restart_count": 2, "age": 61.0}, "running", "steady"),
         ({"state": "running", "container_id": "c", "image": "y"}, "running", "replace"),
         ({"state": "running", "container_id": "c", "config_digest": "new"}, "running", "replace"),
         ({"state": "running", "container_id": "c"}, "ended", "fail"),
@@ -398,19 +430,35 @@ WANTED = row().generation
         ({"wanted": False, "state": "error"}, None, "settle"),
         ({"wanted": False, "state": "stopped"}, None, None),
         ({"server_settings": '{"privileged": true}'}, None, "refuse"),
+        # A restart: another value than that which was acted on last, by the row or by the container.
+        ({**RUNNING, "restart_requested_at": LATER}, "running", "replace"),
+        ({**RUNNING, "restart_requested_at": LATER, "restart_served": EARLIER}, "running", "replace"),
+        ({**RUNNING, "restart_requested_at": EARLIER, "restart_served": LATER}, "running", None),
+        ({**RUNNING, "restart_requested_at": LATER, "restart_served": LATER}, "running", None),
+        ({**RUNNING, "restart_requested_at": None, "restart_served": LATER}, "running", None),
+        ({**FAILED, "restart_requested_at": LATER, "restart_served": EARLIER}, "ended", "start"),
+        ({**FAILED, "restart_requested_at": LATER, "restart_served": LATER}, "ended", None),
+        # What would not be stopped is not asked every time, but what became right is seen.
+        ({**STUCK, "wanted": False}, "running", None),
+        ({**STUCK, "wanted": False, "due_in": -1.0}, "running", "stop"),
+        ({**STUCK, "image": "y"}, "running", "replace"),
+        ({**STUCK, "restart_requested_at": LATER}, "running", None),
+        (STUCK, "running", "adopt"),
     ],
 )
 def test_diff_is_what_a_row_needs(changes: dict[str, Any], there: str | None, verb: str | None) -> None:
     """What is wanted and what is there say what is to be done."""
     seen = (
-        [Seen("c", UUID(int=0), WANTED, there == "running", there == "ended", False, row().settings)] if there else []
+        [Seen("c", UUID(int=0), replace(row().stamp, restart=STARTED), there == "running", there == "ended")]
+        if there
+        else []
     )
     assert [each.verb for each in diff([row(**changes)], seen, Policy())] == ([verb] if verb else [])
 
 
 def test_diff_removes_what_no_row_is_there_for() -> None:
     """A container without a row is removed; a holder is left to the sweep."""
-    seen = [Seen("c", UUID(int=1), "", True, False), Seen("h", UUID(int=2), "", True, False, holder=True)]
+    seen = [Seen("c", UUID(int=1), Stamp(), True, False), Seen("h", UUID(int=2), Stamp(), True, False, holder=True)]
     assert [(each.verb, each.config_id.int) for each in diff([], seen, Policy())] == [("remove", 1)]
 
 

@@ -1,7 +1,7 @@
 -- A row is one runner's at a time, an earlier holder is fenced off, each change is audited once.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(22);
+SELECT plan(26);
 
 INSERT INTO public.user_server_configs (id, user_id, server_id, enabled) VALUES
 (
@@ -105,6 +105,30 @@ SELECT is(
     (SELECT string_agg(a.entry, ', ' ORDER BY a.entry) FROM tap.audited() AS a (entry)),
     'container_failed c1 Exited, container_started c1',
     'the failure is audited, and that nothing ran any more is not'
+);
+
+-- One takes the place of another
+SELECT ok(
+    public.record_container_state(
+        tap.config(), 2, 'running', 'c2', p_restart_served => '2026-01-01 00:00+00'
+    )
+    AND public.record_container_state(tap.config(), 2, 'error', 'c2', 'StopFailed')
+    AND public.record_container_state(tap.config(), 2, 'running', 'c2')
+    AND public.record_container_state(tap.config(), 2, 'stopping', 'c2')
+    AND public.record_container_state(tap.config(), 2, 'creating'),
+    'one starts, cannot be stopped, runs on, and gives way'
+);
+SELECT is(
+    (SELECT count(*) FROM tap.audited() AS a (entry) WHERE a.entry = 'container_started c2'),
+    1::bigint, 'that it ran on is no second start'
+);
+SELECT is(
+    (SELECT count(*) FROM tap.audited() AS a (entry) WHERE a.entry = 'container_stopped c2'),
+    1::bigint, 'that it gave way is its end'
+);
+SELECT is(
+    (SELECT s.restart_served FROM public.container_status AS s WHERE s.config_id = tap.config()),
+    '2026-01-01 00:00+00', 'which restart was served stays until the next one'
 );
 SELECT throws_ok(
     $$SELECT public.record_container_state(tap.config(), 2, 'gone')$$, '23514', NULL,

@@ -112,7 +112,7 @@ SELECT set_eq(
     (
         'portal_app', 'container_status', 'SELECT',
         'config_id generation_seen generation_wanted message next_retry_at reason restart_count '
-        'user_id'
+        'restart_served user_id'
     ),
     (
         'portal_app', 'user_sessions', 'INSERT',
@@ -131,7 +131,7 @@ SELECT set_eq(
     (
         'portal_runner', 'container_status', 'UPDATE',
         'fencing_token generation_seen generation_wanted lease_owner lease_until message '
-        'next_retry_at reason restart_count'
+        'next_retry_at reason restart_count restart_served'
     ),
     ('portal_maintenance', 'user_server_configs', 'SELECT', 'encrypted_config id server_id user_id'),
     ('portal_maintenance', 'user_server_configs', 'UPDATE', 'encrypted_config'),

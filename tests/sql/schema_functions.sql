@@ -359,7 +359,8 @@ VALUES
     'p_container_id text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, '
     'p_message text DEFAULT NULL::text, p_restart_count bigint DEFAULT 0, '
     'p_retry_after interval DEFAULT NULL::interval, p_generation_wanted text DEFAULT NULL::text, '
-    'p_generation_seen text DEFAULT NULL::text', 'boolean',
+    'p_generation_seen text DEFAULT NULL::text, '
+    'p_restart_served timestamp with time zone DEFAULT NULL::timestamp with time zone', 'boolean',
     'mcp_admin', false, 'v', 'search_path=pg_catalog, pg_temp', 'portal_runner'
 ),
 (

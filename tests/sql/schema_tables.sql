@@ -122,6 +122,7 @@ VALUES
 ('container_status', 9, 'lease_owner', 'character varying(255)', false, NULL),
 ('container_status', 10, 'lease_until', 'timestamp with time zone', false, NULL),
 ('container_status', 11, 'fencing_token', 'bigint', true, '1'),
+('container_status', 12, 'restart_served', 'timestamp with time zone', false, NULL),
 
 ('settings', 1, 'name', 'character varying(63)', true, NULL),
 ('settings', 2, 'value', 'text', true, NULL),
