@@ -312,6 +312,11 @@ def server_error(error: psycopg.Error, doing: str) -> PortalError:
         return RightsError(
             f"While {doing}, the server refused: {said}{state}. Connect as a login with the rights, or ask for them."
         )
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return RefusedError(
+            f"While {doing}, the server refused: {said}{state}. It is a standby, or the login's transactions are "
+            "read-only. Connect to the primary (target_session_attrs=primary in a URL that names both)."
+        )
     if is_lost(error):
         return ConnectError(
             f"The connection was lost while {doing}: {said}{state}. What was not committed was rolled back; "

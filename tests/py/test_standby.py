@@ -12,7 +12,9 @@ import pytest
 from conftest import Portaldb
 from support import ask, one, paragraph, until
 
+from portaldb import database
 from portaldb.cluster import Cluster
+from portaldb.errors import RefusedError
 from portaldb.programs import run
 
 
@@ -59,7 +61,7 @@ def pair(portaldb: Portaldb) -> Iterator[Pair]:
 
 def follows(pair: Pair) -> bool:
     """Say whether the standby has all that the primary has written."""
-    written = one(pair.primary.url(), "SELECT pg_current_wal_lsn()::text")
+    written = one(pair.primary.url(), "SELECT pg_current_wal_insert_lsn()::text")
     return bool(one(pair.standby.url(), "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written))
 
 
@@ -102,6 +104,12 @@ def test_standby_reads_and_says_where_to_write_and_carries_on_when_promoted(
         said = paragraph(portaldb(*verb, database=reads), 4)
         assert "standby" in said, verb
         assert "primary" in said, verb
+    with (
+        pytest.raises(RefusedError, match="primary"),
+        psycopg.connect(reads) as connection,
+        database.translated("writing"),
+    ):
+        connection.execute("DELETE FROM public.users")
     # A read-only copy of the same name would be a poor place for a drill, and the primary is a good one
     portaldb("backup", "verify", str(tmp_path), database=writes, check=True)
 
