@@ -1142,6 +1142,216 @@ def user_promote(who: str, database: str | None, as_json: bool) -> None:
 
 
 @cli.group()
+def audit() -> None:
+    """Read the audit trail, also on a standby.
+
+    \b
+    docs/operations.md tells how long it is kept, and what keeps it from being changed.
+    """
+
+
+def _filters(command: F) -> F:
+    """Add the options that say which entries are asked for."""
+    for option in (
+        click.option("--until", metavar="WHEN", help="Entries before it: a date, a moment in ISO 8601, or an age."),
+        click.option("--since", metavar="WHEN", help="Entries from it on, as 2026-11-30 or 90m, 12h, 30d."),
+        click.option("--resource", metavar="THING", help="A kind of thing, its id, or kind:id."),
+        click.option("--action", metavar="ACTION", help="Such as login or role_changed."),
+        click.option("--user", metavar="WHO", help="Who did it: their id, Azure object id or address."),
+    ):
+        command = option(command)
+    return command
+
+
+def _filter(values: dict[str, str | None]) -> Any:  # noqa: ANN401 - the package is imported when it is used
+    from portaldb import audit as trail
+
+    since, until = (trail.moment(each) if (each := values.pop(name)) else None for name in ("since", "until"))
+    return trail.Filter(**values, since=since, until=until)
+
+
+@audit.command("export", short_help="Write the trail, or part of it, as JSON Lines or CSV.")
+@database_option
+@_filters
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A file that is there when it is complete, and not before. Default: standard output.",
+)
+@click.option("--force", is_flag=True, help="Overwrite that file.")
+def audit_export(database: str | None, form: str, output: Path | None, force: bool, **chosen: str | None) -> None:
+    """Write audit entries in the order of time, of one moment of the database, however many there are.
+
+    Needs a login that is a member of mcp_admin or portal_backup. Times are UTC.
+
+    \b
+    Example:  portaldb audit export --since 2026-11-01 --until 2026-12-01 --output november.jsonl
+    """
+    from portaldb import audit as trail
+    from portaldb import audit_report
+    from portaldb import database as db
+
+    wanted, url = _filter(chosen), db.resolve(database)
+    with db.connect(url, name="portaldb audit export") as connection, audit_report.progress(_say) as watch:
+        place = trail.whole_file(output, force=force) if output else trail.standard_output()
+        with place as out:
+            done = trail.export(connection, wanted, form, out, watch)
+    click.echo(f"{done:,} entries of {db.describe(url)}{f' in {output}' if output else ''}.", err=True)
+
+
+@audit.command("tail", short_help="Show the last entries, and with --follow those that come.")
+@database_option
+@_filters
+@click.option("-n", "--lines", type=click.IntRange(0, 10_000), default=20, show_default=True, metavar="N")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=1,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look, with --follow.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON an entry, as export writes them.")
+def audit_tail(
+    database: str | None, lines: int, follow: bool, every: float, as_json: bool, **chosen: str | None
+) -> None:
+    """Show the last audit entries, the newest at the end; with --follow those that come too.
+
+    An entry carries the time at which its transaction began; one that is committed up to five minutes later is
+    shown when it comes, out of order.
+
+    \b
+    Example:  portaldb audit tail --follow --action login_refused
+    """
+    from portaldb import audit as trail
+    from portaldb import audit_report
+    from portaldb import database as db
+
+    wanted, url = _filter(chosen), db.resolve(database)
+    with db.connect(url, name="portaldb audit tail") as connection:
+        try:
+            for entry in trail.tail(connection, wanted, lines, follow=follow, every=every):
+                click.echo(trail.as_line(entry) if as_json else audit_report.line(entry))
+        except KeyboardInterrupt:
+            if not follow:
+                raise
+
+
+@cli.group()
+def jobs() -> None:
+    """Run the scheduled jobs, where pg_cron does not, and see what they did.
+
+    \b
+    docs/operations.md tells what each is for.
+    """
+
+
+@jobs.command("list")
+@database_option
+@json_option
+def jobs_list(database: str | None, as_json: bool) -> None:
+    """Show each job: its schedule (GMT), its last run, what came of it, and when it is to run next.
+
+    The exit code is 1 when the last run of a job failed or was lost.
+
+    \b
+    Example:  portaldb jobs list
+    """
+    from portaldb import database as db
+    from portaldb import jobs as work
+    from portaldb import jobs_report
+
+    url = db.resolve(database)
+    with db.connect(url, name="portaldb jobs list") as connection:
+        found = work.registry(connection)
+    if as_json:
+        emit_json([job.as_dict() for job in found])
+    else:
+        jobs_report.show(found, db.describe(url))
+    if any(job.is_active and job.last_result in ("failed", "lost") for job in found):
+        raise FindingsError("" if as_json else "A job's last run did not succeed; its note says why.")
+
+
+@jobs.command("run", short_help="Run one job, or what is due, once or for ever.")
+@click.argument("name", required=False)
+@database_option
+@click.option("--due", is_flag=True, help="Run what is due by its schedule, once.")
+@click.option("--daemon", is_flag=True, help="Run jobs when they are due, until SIGTERM or Ctrl-C.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.2),
+    default=15,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look for what is due, with --daemon.",
+)
+@json_option
+def jobs_run(name: str | None, database: str | None, due: bool, daemon: bool, every: float, as_json: bool) -> None:
+    """Run a job by NAME now, or with --due or --daemon what its schedule says, where there is no pg_cron.
+
+    Connects directly, as a member of portal_maintenance. Of several runners of what is due, one works. The exit code
+    is 1 when a job failed. With --json and --daemon each run is a line of JSON.
+
+    \b
+    Example:  portaldb jobs run cleanup-sessions
+              portaldb jobs run --daemon
+    """
+    from portaldb import database as db
+    from portaldb import jobs as work
+
+    if (name is not None) + due + daemon != 1:
+        raise click.UsageError("say one of these: a job's NAME, --due, --daemon.")
+    url = db.resolve(database)
+    if daemon:
+        work.daemon(
+            url,
+            lambda found: click.echo(json.dumps(vars(found), default=str) if as_json else work.in_words(found)),
+            _say,
+            every=every,
+        )
+        return
+    if name is not None:
+        one = work.run(url, name)
+        done, busy = ([one] if one else []), f"{name} is being run elsewhere; nothing was done."
+    else:
+        several = work.run_due(url)
+        done = several or []
+        busy = "Another runner is at work; nothing was done." if several is None else "No job is due."
+    if as_json:
+        emit_json([vars(each) for each in done])
+    else:
+        click.echo("\n".join(map(work.in_words, done)) or busy)
+    if any(each.result == "failed" for each in done):
+        raise FindingsError("" if as_json else "A job failed. What it did in earlier calls stays.")
+
+
+@jobs.command("sync")
+@database_option
+def jobs_sync(database: str | None) -> None:
+    """Bring pg_cron to what the registry says, as the owner: schedule, change and unschedule.
+
+    Migrations do it by themselves; this is for what was changed by hand, and for a restored database.
+
+    \b
+    Example:  portaldb jobs sync
+    """
+    from portaldb import database as db
+    from portaldb import jobs as work
+
+    url = db.resolve(database)
+    changed = work.sync(url)
+    if changed is None:
+        raise RefusedError(
+            f"pg_cron is not in {db.describe(url)}, so nothing was scheduled. "
+            "`portaldb jobs run --daemon` runs the jobs."
+        )
+    click.echo(f"{changed} jobs changed in pg_cron." if changed else "pg_cron holds what the registry says already.")
+
+
+@cli.group()
 def runner() -> None:
     """Make a Docker engine match what users have switched on.
 

@@ -377,7 +377,8 @@ class _Reader:
 
 
 def _job(row: Row) -> str:
-    return f"{row['schedule']} {row['command']}" + ("" if row["active"] else " (inactive)")
+    repeats = " (until it returns 0)" if row.get("repeats") else ""
+    return f"{row['schedule']} {row['command']}{repeats}" + ("" if row["active"] else " (inactive)")
 
 
 def _options(given: Iterable[str]) -> list[str]:
@@ -422,7 +423,8 @@ def _against_parent(oid: int, parent: int, parts: dict[str, list[Row]]) -> tuple
 
 def _inheritable(kind: str, row: Row) -> bool:
     if kind == "trigger":
-        return " FOR EACH ROW " in row["definition"]
+        # The server copies those of rows; one of TRUNCATE is made by the job, or a partition could be emptied past it.
+        return " FOR EACH ROW " in row["definition"] or " TRUNCATE ON " in row["definition"]
     return not (kind == "index" and row["backs"])
 
 
@@ -430,6 +432,9 @@ def _descends(kind: str, child: Row, parent: Row) -> bool:
     if kind == "constraint" and parent["contype"] == "c":
         # A CHECK is merged with its parent's of the same name, which must say the same.
         return bool(child["inherited"] and child["name"] == parent["name"])
+    if kind == "trigger" and " TRUNCATE ON " in parent["definition"]:
+        said = [re.sub(r" ON \S+ ", " ON … ", each["definition"]) for each in (child, parent)]
+        return bool(said[0] == said[1] and child["enabled"] == parent["enabled"])
     if child["parent"] != parent["oid"]:
         return False
     if kind == "trigger":

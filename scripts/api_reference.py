@@ -113,6 +113,8 @@ HTTP = {
         "A command or column that the role is not granted, or a row outside the policies.",
         "A fault of the service.",
     ),
+    "23001": (409, "An audit entry would be changed or removed, which nobody does.", "A fault of the service."),
+    "2D000": (500, "A job is run inside a transaction.", "Call run_job on its own."),
     "23514": (400, "A value that a CHECK or a trigger refuses, in a statement on a table.", "Mend the value."),
     "22000": (422, "An encrypted value does not open: key, value or row is not the right one.", "Look for the key."),
     "22023": (400, "A key, key id or context of the encryption functions is malformed.", "A fault of the service."),

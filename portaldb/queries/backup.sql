@@ -231,6 +231,7 @@ INNER JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid
 
 -- name: triggers
+-- Those of partitions too that the backup has not got: a TRUNCATE of their parent fires them.
 SELECT
     n.nspname || '.' || c.relname AS on_table,
     quote_ident(t.tgname) AS name,
@@ -243,7 +244,15 @@ SELECT
 FROM pg_trigger AS t
 INNER JOIN pg_class AS c ON c.oid = t.tgrelid
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname = ANY (%(tables)s)
+LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND c.relispartition
+LEFT JOIN pg_class AS p ON p.oid = i.inhparent
+LEFT JOIN pg_namespace AS m ON m.oid = p.relnamespace
+WHERE
+    NOT t.tgisinternal AND c.relkind IN ('r', 'p')
+    AND (
+        n.nspname || '.' || c.relname = ANY (%(tables)s)
+        OR m.nspname || '.' || p.relname = ANY (%(tables)s)
+    )
 ORDER BY 1, 2
 
 -- name: guarded

@@ -514,7 +514,13 @@ WHERE
 ORDER BY 1, 2, 3
 
 -- name: jobs
-SELECT j.name::text AS name, j.schedule, j.command, j.is_active AS active
+SELECT
+    j.name::text AS name,
+    j.schedule,
+    j.command,
+    j.is_active AS active,
+    -- A column that older databases have not got.
+    coalesce((to_jsonb(j) ->> 'repeats')::boolean, false) AS repeats
 FROM public.jobs AS j
 ORDER BY j.name
 

@@ -91,6 +91,8 @@ class Relation:
     accepts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     on_delete: dict[str, str] = field(default_factory=dict)
+    unlock: str = ""
+    """What is run before synthetic rows make way for those that they refer to, where a trigger keeps them."""
     triggers: dict[str, Statement] = field(default_factory=dict)
     constraints: dict[str, Statement] = field(default_factory=dict)
     """Trials of those that no row to insert shows, because a trigger refuses it before."""
@@ -271,6 +273,7 @@ def _build(path: Path, found: dict[str, Any], setting: str | None) -> Access:
             accepts=each.get("accepts", {}),
             required=tuple(each.get("required", [])),
             on_delete=each.get("on_delete", {}),
+            unlock=each.get("unlock", ""),
             triggers=_statements(each.get("triggers", {})),
             constraints=_statements(each.get("constraints", {})),
         )

@@ -260,6 +260,9 @@ class Maker:
         for source, source_column, target_column in found.referred:
             values = [row[target_column] for row in self.access.rows(entry) if target_column in row]
             schema, _, name = source.replace('"', "").partition(".")
+            referring = self.access.relations.get(f"{schema}.{name}")
+            if referring and referring.unlock:
+                yield referring.unlock
             yield (
                 sql.SQL(query("verify", "clear"))
                 .format(

@@ -302,6 +302,8 @@ class _Forms(Maker):
     def _on_conflict(self, found: Found, entry: Relation, actor: Actor, row: Row) -> Iterator[Cell]:
         """A row of one's own that meets a row with the same key: that one is changed where one may change it."""
         column = self._column(found, entry, actor) if entry.right("update", actor) != REFUSED else None
+        # A trigger may keep even those who reach every row from changing it.
+        tolerant = bool(entry.unlock) and entry.right("update", actor) == "all"
         for key in self.keys.get(found.oid, ()) if column else ():
             if not (key.plain and key.immediate and self._writable(key.columns, entry, actor, "insert")):
                 continue
@@ -322,7 +324,7 @@ class _Forms(Maker):
                     actor.name, found.full, "insert on conflict do update",
                     self._own(entry, other) if reached else frozenset(), what="rows",
                     right=entry.right("update", actor), only=f"{key.name} of {self._name(entry, other)}",
-                    before=found.present, means=_NO_ROW,
+                    before=found.present, means={} if tolerant else _NO_ROW, tolerant=tolerant,
                     trial=Trial(
                         actor.role, statement, self._context(actor),
                         look=look_statement(self.access, self.labels, found),

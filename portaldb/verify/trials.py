@@ -196,6 +196,7 @@ class _Maker:
                 for each in self.catalog.foreign_keys
                 if each.target == key.target and each.name != key.name and each.on_delete == "refuse"
             ]
+            unlocks = (each.unlock for each in self.access.relations.values() if each.unlock)
             parts = {
                 "relation": found.identifier,
                 "column": sql.Identifier(key.source_column),
@@ -213,7 +214,7 @@ class _Maker:
                 what=f"ON DELETE of {key.name}", only=f"{key.target_column} = {value} in {target.full}",
                 trial=Trial(
                     "none", delete.as_string(None),
-                    before=tuple(each.as_string(None) for each in [*others, still_there]),
+                    before=(*unlocks, *(each.as_string(None) for each in [*others, still_there])),
                     look=sql.SQL(query("verify", "became")).format(**parts).as_string(None),
                 ),
             )  # fmt: skip

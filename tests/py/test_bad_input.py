@@ -192,7 +192,9 @@ def test_standby_is_refused_for_writing_and_shows_status(
     shown = portaldb("status", "--json", database=cluster.url(name), check=True).stdout
     assert portaldb("status", "--check", "--json", database=url, check=True).stdout == shown
     portaldb("plan", database=url, check=True)
-    for verb in (["migrate"], ["rollback", "--to", "0", "--yes"], ["init"]):
+    for verb in (["audit", "export"], ["audit", "tail"], ["jobs", "list"]):
+        portaldb(*verb, database=url, check=True)
+    for verb in (["migrate"], ["rollback", "--to", "0", "--yes"], ["init"], ["jobs", "run", "--due"], ["jobs", "sync"]):
         assert "standby" in paragraph(portaldb(*verb, database=url), 4)
 
 

@@ -528,8 +528,8 @@ def test_drift_allows_the_partitions_of_the_job(make_database: MakeDatabase) -> 
     execute(url, "SET ROLE portal_maintenance; SELECT public.ensure_audit_partitions(12)")
     execute(url, "DROP TABLE public.audit_logs_2024_01, public.audit_logs_2024_02")
     assert found(url) == []
-    execute(url, "DROP TABLE public.audit_logs_default")
-    assert found(url)[0] == "missing partition public.audit_logs_default"
+    execute(url, "DROP TABLE public.audit_logs_default CASCADE")
+    assert "missing partition public.audit_logs_default" in found(url)
 
 
 def test_drift_allows_what_belongs_to_operators(make_database: MakeDatabase, login: Login) -> None:

@@ -102,7 +102,10 @@ def test_doctor_finds_what_is_planted_and_says_what_to_type(
     database: str, login: Login, portaldb: Portaldb, server: str
 ) -> None:
     """A setting, an extension, a grant, a role, a migration; and a healthy database is healthy."""
-    ask(database, "DELETE FROM public.audit_logs")
+    ask(
+        database,
+        "SELECT set_config('portal.audit_retention', pg_current_xact_id()::text, true); DELETE FROM public.audit_logs",
+    )
     ask(database, "UPDATE public.user_server_configs SET container_state = 'stopped'")
     ask(server, "ALTER ROLE portal_app CREATEDB")
     name = conninfo.conninfo_to_dict(database)["dbname"]

@@ -11,6 +11,7 @@ CREATE TABLE tap.kept (action text, resource_type text);
 CREATE FUNCTION tap.forget() RETURNS void LANGUAGE sql
 AS $$
     INSERT INTO tap.kept SELECT l.action, l.resource_type FROM public.audit_logs AS l;
+    SELECT set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
 $$;
 CREATE TABLE tap.carol (outcome text, user_id uuid, role text, is_new boolean);

@@ -45,6 +45,7 @@ DECLARE
         LEFT JOIN public.users AS u ON l.resource_id = u.id
     );
 BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
     RETURN v_news;
 END;

@@ -32,6 +32,7 @@ DECLARE
         FROM public.audit_logs AS l
     );
 BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
     RETURN v_news;
 END;

@@ -218,6 +218,11 @@ SELECT is(
 RESET ROLE;
 UPDATE public.user_sessions SET renewable_until = CURRENT_TIMESTAMP + interval '1 day'
 WHERE id = tap.session(1);
+DO $$
+BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
+END;
+$$;
 DELETE FROM public.audit_logs;
 
 -- Refreshing

@@ -85,6 +85,7 @@ DECLARE
         INNER JOIN public.teams AS t ON l.resource_id = t.id
     );
 BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
     DELETE FROM public.audit_logs;
     RETURN v_news;
 END;

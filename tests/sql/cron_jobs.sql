@@ -7,7 +7,7 @@ SELECT count(*) = 1 AS scheduled FROM pg_extension AS e WHERE e.extname = 'pg_cr
     \echo 1..0 # SKIP pg_cron lives in another database of this server
     \quit
 \endif
-SELECT plan(11);
+SELECT plan(12);
 
 CREATE TEMPORARY VIEW registered AS
 SELECT
@@ -15,6 +15,14 @@ SELECT
     j.schedule,
     j.command
 FROM public.jobs AS j;
+-- What pg_cron is to hold of each
+CREATE TEMPORARY VIEW due AS
+SELECT
+    j.name::text,
+    j.schedule,
+    'CALL public.run_job(''' || j.name || ''')' AS command
+FROM public.jobs AS j
+WHERE j.is_active;
 
 SELECT set_eq(
     'TABLE registered',
@@ -22,9 +30,10 @@ SELECT set_eq(
     VALUES
     ('cleanup-sessions', '*/15 * * * *', 'SELECT public.cleanup_expired_sessions();'),
     ('cleanup-audit-logs', '0 2 * * *', 'SELECT public.cleanup_old_audit_logs();'),
-    ('ensure-audit-partitions', '30 1 * * *', 'SELECT public.ensure_audit_partitions();')
+    ('ensure-audit-partitions', '30 1 * * *', 'SELECT public.ensure_audit_partitions();'),
+    ('cleanup-job-runs', '45 2 * * *', 'SELECT public.cleanup_job_runs();')
     $$,
-    'the registry holds the two jobs of the spec and the one for partitions'
+    'the registry holds the two jobs of the spec, the one for partitions and the one for histories'
 );
 
 SELECT has_extension('pg_cron', 'pg_cron is in this database');
@@ -35,7 +44,7 @@ SELECT
     c.command
 FROM cron.job AS c
 WHERE c.username = 'portal_maintenance' AND c.database = current_database() AND c.active;
-SELECT set_eq('TABLE scheduled', 'TABLE registered', 'pg_cron holds what the registry holds');
+SELECT set_eq('TABLE scheduled', 'TABLE due', 'pg_cron holds what the registry holds');
 
 SET LOCAL ROLE mcp_admin;
 SELECT is(public.sync_cron_jobs(), 0, 'a sync with nothing to do does nothing');
@@ -51,13 +60,27 @@ SELECT set_eq(
     'TABLE scheduled',
     $$
     VALUES
-    ('cleanup-sessions', '*/5 * * * *', 'SELECT public.cleanup_expired_sessions();'),
-    ('new-job', '0 0 1 1 *', 'SELECT 1'),
-    ('ensure-audit-partitions', '30 1 * * *', 'SELECT public.ensure_audit_partitions();')
+    ('cleanup-sessions', '*/5 * * * *', 'CALL public.run_job(''cleanup-sessions'')'),
+    ('new-job', '0 0 1 1 *', 'CALL public.run_job(''new-job'')'),
+    ('ensure-audit-partitions', '30 1 * * *', 'CALL public.run_job(''ensure-audit-partitions'')'),
+    ('cleanup-job-runs', '45 2 * * *', 'CALL public.run_job(''cleanup-job-runs'')')
     $$,
     'a sync changes, adds and removes jobs'
 );
 
+SET LOCAL ROLE mcp_admin;
+\ir ../../migrations/0139_repeating_jobs.rollback.sql
+\ir ../../functions/0138_sync_cron_jobs_by_run_job.rollback.sql
+RESET ROLE;
+SELECT set_eq(
+    'SELECT s.jobname, s.command FROM scheduled AS s WHERE s.jobname <> ''new-job''',
+    $$
+    VALUES
+    ('cleanup-sessions', 'SELECT public.cleanup_expired_sessions();'),
+    ('ensure-audit-partitions', 'SELECT public.ensure_audit_partitions();')
+    $$,
+    'a rollback unschedules its job, and schedules the others as before'
+);
 SET LOCAL ROLE mcp_admin;
 \ir ../../migrations/0030_scheduled_jobs.rollback.sql
 RESET ROLE;

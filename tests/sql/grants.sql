@@ -48,7 +48,10 @@ SELECT set_eq(
     ('portal_runner', 'mcp_servers', 'SELECT'),
     ('portal_runner', 'user_server_configs', 'SELECT'),
     ('portal_runner', 'container_status', 'SELECT'),
+    ('portal_maintenance', 'settings', 'SELECT'),
     ('portal_maintenance', 'jobs', 'SELECT'),
+    ('portal_maintenance', 'job_runs', 'DELETE SELECT'),
+    ('portal_maintenance', 'job_status', 'SELECT'),
     ('portal_monitor', 'monitor_active_sessions', 'SELECT'),
     ('portal_monitor', 'monitor_container_status', 'SELECT'),
     ('portal_monitor', 'monitor_audit_summary', 'SELECT'),
@@ -59,6 +62,7 @@ SELECT set_eq(
     ('portal_monitor', 'monitor_connections', 'SELECT'),
     ('portal_monitor', 'monitor_tables', 'SELECT'),
     ('portal_monitor', 'monitor_indexes', 'SELECT'),
+    ('portal_monitor', 'job_status', 'SELECT'),
     ('portal_api', 'mcp_servers', 'DELETE'),
     ('portal_api', 'user_server_configs', 'DELETE'),
     ('portal_api', 'user_sessions', 'DELETE'),
@@ -131,6 +135,8 @@ SELECT set_eq(
     ),
     ('portal_maintenance', 'user_server_configs', 'SELECT', 'encrypted_config id server_id user_id'),
     ('portal_maintenance', 'user_server_configs', 'UPDATE', 'encrypted_config'),
+    ('portal_maintenance', 'job_runs', 'INSERT', 'job runner'),
+    ('portal_maintenance', 'job_runs', 'UPDATE', 'affected calls finished_at note result'),
     (
         'portal_api', 'users', 'SELECT',
         'azure_oid display_name email erased_at id is_active metadata role'

@@ -1,7 +1,7 @@
 -- The owner sees, adds, changes and deletes every row under FORCE: a migration leaves none out.
 \ir begin.psql
 \ir tenants.psql
-SELECT plan(28);
+SELECT plan(27);
 
 INSERT INTO public.audit_logs (action) VALUES ('login');
 
@@ -43,7 +43,8 @@ SELECT is(
     tap.rows_of(format('UPDATE public.%I SET id = id', c.table_name)), c.rows,
     format('the owner changes every row of %s', c.table_name)
 )
-FROM counted AS c;
+FROM counted AS c
+WHERE c.table_name <> 'audit_logs';
 
 SELECT is(
     tap.rows_of(s.statement), 1::bigint, 'the owner adds to ' || split_part(s.statement, ' ', 3)
@@ -64,7 +65,13 @@ FROM unnest(
     ]
 ) AS s (statement);
 
--- Children before parents; each row that was there, and the one added
+-- Children before parents; of the trail as retention does, for nobody changes it; each row that was
+-- there, and the one added
+DO $$
+BEGIN
+    PERFORM set_config('portal.audit_retention', pg_current_xact_id()::text, true);
+END;
+$$;
 SELECT is(
     tap.rows_of(format('DELETE FROM public.%I', c.table_name)), c.rows + 1,
     format('the owner deletes every row of %s', c.table_name)

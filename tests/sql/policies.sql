@@ -26,7 +26,8 @@ SELECT set_eq(
     ('team_invitations', true, true),
     ('container_status', true, true),
     ('settings', false, false),
-    ('jobs', false, false)
+    ('jobs', false, false),
+    ('job_runs', false, false)
     $$,
     'RLS is enabled and forced on every table with tenants'' rows'
 );

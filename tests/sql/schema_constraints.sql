@@ -8,6 +8,20 @@ CREATE TEMPORARY TABLE expected (table_name, constraint_name, definition) AS
 VALUES
 (
     'settings',
+    'valid_retention',
+    'CHECK ((((name)::text <> ALL ((ARRAY[''audit_retention''::character varying, '
+    '''job_history''::character varying])::text[])) OR (value ~ ''^[1-9][0-9]{0,4} '
+    'days$''::text)))'
+),
+('jobs', 'valid_job_name', 'CHECK (((name)::text ~ ''^[a-z0-9][a-z0-9_-]*$''::text))'),
+(
+    'settings',
+    'valid_audit_partitions',
+    'CHECK ((((name)::text <> ''audit_partitions''::text) OR (value = ANY '
+    '(ARRAY[''monthly''::text, ''daily''::text]))))'
+),
+(
+    'settings',
     'valid_session_idle',
     'CHECK ((((name)::text <> ''session_idle''::text) OR (value ~ ''^([2-9]|[1-9][0-9]+) '
     'minutes$''::text) OR (value ~ '' (hours|days)$''::text)))'

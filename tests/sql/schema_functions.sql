@@ -6,6 +6,57 @@ SELECT plan(8);
 -- name, arguments, result, owner, SECURITY DEFINER, volatility, settings, roles that may call it
 CREATE TEMPORARY TABLE expected AS
 VALUES
+('run_job', 'IN p_name text', NULL, 'mcp_admin', false, 'v', '', 'portal_maintenance'),
+(
+    'drop_old_audit_logs',
+    'p_now timestamp with time zone',
+    'integer',
+    'mcp_admin',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC; lock_timeout=100ms',
+    ''
+),
+(
+    'audit_partitions',
+    '',
+    'TABLE(partition regclass, starts timestamp with time zone, ends timestamp with time zone)',
+    'mcp_admin',
+    false,
+    's',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC; DateStyle=ISO, YMD',
+    'portal_maintenance portal_monitor'
+),
+(
+    'refuse_audit_change',
+    '',
+    'trigger',
+    'mcp_admin',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp',
+    ''
+),
+(
+    'cleanup_job_runs',
+    'p_now timestamp with time zone DEFAULT CURRENT_TIMESTAMP',
+    'integer',
+    'mcp_admin',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC',
+    'portal_maintenance'
+),
+(
+    'remove_expired_sessions',
+    'p_now timestamp with time zone',
+    'integer',
+    'mcp_admin',
+    false,
+    'v',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC; lock_timeout=100ms',
+    ''
+),
 (
     'lock_super_admins_and',
     'p_user_id uuid',
@@ -422,7 +473,8 @@ VALUES
     'ensure_audit_partitions',
     'p_months_ahead integer DEFAULT 3, p_now timestamp with time zone DEFAULT CURRENT_TIMESTAMP',
     'integer',
-    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp; TimeZone=UTC; lock_timeout=2s',
+    'mcp_admin', true, 'v',
+    'search_path=pg_catalog, pg_temp; TimeZone=UTC; DateStyle=ISO, YMD; lock_timeout=100ms',
     'portal_maintenance'
 ),
 (
@@ -431,7 +483,7 @@ VALUES
 ),
 (
     'cleanup_old_audit_logs', '', 'integer',
-    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp; TimeZone=UTC', 'portal_maintenance'
+    'mcp_admin', true, 'v', 'search_path=pg_catalog, pg_temp', 'portal_maintenance'
 ),
 (
     'base64url_encode', 'value bytea', 'text',

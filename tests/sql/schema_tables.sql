@@ -16,7 +16,8 @@ SELECT set_eq(
     $$,
     ARRAY[
         'users', 'mcp_servers', 'user_server_configs', 'user_sessions', 'audit_logs', 'teams',
-        'team_members', 'team_invitations', 'container_status', 'settings', 'jobs'
+        'team_members', 'team_invitations', 'container_status', 'settings', 'jobs',
+        'job_runs'
     ],
     'the owner has the tables of the spec and the job registry, and no other'
 );
@@ -130,7 +131,17 @@ VALUES
 ('jobs', 2, 'schedule', 'text', true, NULL),
 ('jobs', 3, 'command', 'text', true, NULL),
 ('jobs', 4, 'description', 'text', true, NULL),
-('jobs', 5, 'is_active', 'boolean', true, 'true');
+('jobs', 5, 'is_active', 'boolean', true, 'true'),
+('jobs', 6, 'repeats', 'boolean', true, 'false'),
+('job_runs', 1, 'id', 'uuid', true, 'public.uuid_generate_v4()'),
+('job_runs', 2, 'job', 'character varying(63)', true, NULL),
+('job_runs', 3, 'started_at', 'timestamp with time zone', true, 'clock_timestamp()'),
+('job_runs', 4, 'finished_at', 'timestamp with time zone', false, NULL),
+('job_runs', 5, 'result', 'character varying(20)', true, '''running''::character varying'),
+('job_runs', 6, 'calls', 'bigint', true, '0'),
+('job_runs', 7, 'affected', 'bigint', true, '0'),
+('job_runs', 8, 'note', 'text', false, NULL),
+('job_runs', 9, 'runner', 'text', true, NULL);
 
 CREATE TEMPORARY VIEW actual AS
 SELECT

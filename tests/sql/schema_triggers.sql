@@ -12,7 +12,7 @@ SELECT set_eq(
     WHERE
         c.relnamespace = 'public'::regnamespace
         AND NOT t.tgisinternal
-        AND t.tgname !~ '^notify_'
+        AND t.tgname !~ '^(notify|refuse_audit)_'
     $$,
     $$
     VALUES
@@ -72,7 +72,7 @@ SELECT set_eq(
         'O'
     )
     $$,
-    'these triggers are there, and no other but the change feed''s'
+    'these triggers are there, and no other but the change feed''s, and the audit trail''s'
 );
 SELECT set_eq(
     $$

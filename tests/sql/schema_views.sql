@@ -5,6 +5,19 @@ SELECT plan(5);
 
 CREATE TEMPORARY TABLE expected (view_name, position, column_name, type) AS
 VALUES
+('job_status', 1, 'name', 'character varying(63)'),
+('job_status', 2, 'schedule', 'text'),
+('job_status', 3, 'command', 'text'),
+('job_status', 4, 'is_active', 'boolean'),
+('job_status', 5, 'last_started_at', 'timestamp with time zone'),
+('job_status', 6, 'last_finished_at', 'timestamp with time zone'),
+('job_status', 7, 'last_result', 'character varying(20)'),
+('job_status', 8, 'last_duration', 'interval'),
+('job_status', 9, 'last_calls', 'bigint'),
+('job_status', 10, 'last_affected', 'bigint'),
+('job_status', 11, 'last_note', 'text'),
+('job_status', 12, 'last_runner', 'text'),
+('job_status', 13, 'last_success_at', 'timestamp with time zone'),
 ('user_dashboard', 1, 'user_id', 'uuid'),
 ('user_dashboard', 2, 'email', 'character varying(255)'),
 ('user_dashboard', 3, 'display_name', 'character varying(255)'),
@@ -122,7 +135,7 @@ SELECT set_eq(
     ARRAY[
         'app_reach',
         'monitor_active_sessions', 'monitor_container_status', 'monitor_audit_summary',
-        'monitor_encryption_keys', 'monitor_audit_partitions', 'monitor_audit_runway',
+        'job_status', 'monitor_encryption_keys', 'monitor_audit_partitions', 'monitor_audit_runway',
         'monitor_container_reasons', 'monitor_connections', 'monitor_tables', 'monitor_indexes'
     ],
     'the views with their owner''s rights keep filtered rows from a reader''s functions'
