@@ -8,9 +8,10 @@ and pg_cron can stand side by side.
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -67,17 +68,25 @@ class Job:
         return self.run_at is None or self.run_at < self.previous
 
     def _moment(self, *, reverse: bool) -> datetime | None:
-        try:
-            # Backwards it begins before the moment that it is given: the minute under way is one that has come.
-            now = self.now.astimezone(UTC)
-            return next(CronSim(self.schedule, now, reverse=reverse))
-        except (CronSimError, StopIteration):
-            return None
+        return next(_moments(self.schedule, self.now, reverse=reverse), None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for a report in JSON."""
         told = {name: value for name, value in vars(self).items() if name not in ("now", "run_at")}
         return told | {"next_at": self.following, "due": self.due}
+
+
+def _moments(schedule: str, now: datetime, *, reverse: bool) -> Iterator[datetime]:
+    """Yield when a schedule comes next, or came last; nothing where it cannot be read."""
+    # Backwards it begins before the moment that it is given: the minute under way is one that has come.
+    with suppress(CronSimError):
+        yield from CronSim(schedule, now.astimezone(UTC), reverse=reverse)
+
+
+def missed(schedule: str, well_until: datetime, now: datetime) -> datetime | None:
+    """Return the last moment but one of a schedule where nothing has been well since; one alone may be under way."""
+    before = list(islice(_moments(schedule, now, reverse=True), 2))
+    return before[1] if len(before) > 1 and well_until < before[1] else None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg
 
+from portaldb import jobs
 from portaldb.database import Connection, query
 
-LISTS = ("containers", "audit", "partitions", "keys", "tables", "indexes", "statements")
+LISTS = ("jobs", "containers", "audit", "partitions", "keys", "tables", "indexes", "statements")
 """Sections of many rows; the others are one."""
 
 SECTIONS = ("server", "connections", "sessions", "runway", *LISTS)
@@ -92,6 +93,22 @@ def _runway(row: dict[str, Any]) -> list[Alarm]:
 _MAKE_PARTITIONS = "SELECT ensure_audit_partitions(); as portal_maintenance, and see why the job did not"
 
 
+def _jobs(rows: list[dict[str, Any]]) -> list[Alarm]:
+    told = []
+    for row in rows:
+        if row["last_result"] in ("failed", "lost"):
+            said = "failed" if row["last_result"] == "failed" else "was cut short"
+            told.append(Alarm(f"The job {row['name']} {said} when it last ran.", "portaldb jobs list"))
+        elif row["is_active"] and (due := jobs.missed(row["schedule"], row["well_until"], row["now"])):
+            told.append(
+                Alarm(
+                    f"The job {row['name']} was due at {due:%Y-%m-%d %H:%M} GMT and once more since, without success.",
+                    "portaldb jobs list; portaldb jobs sync where pg_cron runs them, else portaldb jobs run --daemon",
+                )
+            )
+    return told
+
+
 def _connections(row: dict[str, Any]) -> list[Alarm]:
     told = []
     for count, limit, what in (
@@ -147,6 +164,7 @@ def _indexes(rows: list[dict[str, Any]]) -> list[Alarm]:
 
 _JUDGES: tuple[tuple[str, Callable[[Any], list[Alarm]]], ...] = (
     ("runway", _runway),
+    ("jobs", _jobs),
     ("connections", _connections),
     ("containers", _containers),
     ("tables", _tables),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -39,7 +40,7 @@ def screen(found: Look) -> RenderableType:
         rows = given.get(section)
         if not rows:
             continue
-        numbers = frozenset(heading for heading, _, kind in columns if kind is not str)
+        numbers = frozenset(heading for heading, _, kind in columns if kind in (int, float, bytes))
         cells = [[_cell(row[key], kind) for _, key, kind in columns] for row in rows[:12]]
         parts += [Text(), Text(title, style="bold"), report.table([each[0] for each in columns], cells, right=numbers)]
     missing = [name for name, value in given.items() if value is None]
@@ -71,6 +72,8 @@ def _head(given: dict[str, Any]) -> Text:
 def _cell(value: Any, kind: type) -> str:  # noqa: ANN401 - a value of the database
     if value is None:
         return ""
+    if kind is datetime:
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
     if kind is bytes:
         return report.pretty_bytes(value)
     if kind is int:
@@ -81,6 +84,17 @@ def _cell(value: Any, kind: type) -> str:  # noqa: ANN401 - a value of the datab
 
 
 _TABLES: tuple[tuple[str, str, tuple[tuple[str, str, type], ...]], ...] = (
+    (
+        "Jobs",
+        "jobs",
+        (
+            ("name", "name", str),
+            ("when (GMT)", "schedule", str),
+            ("last run", "last_started_at", datetime),
+            ("result", "last_result", str),
+            ("seconds", "last_seconds", float),
+        ),
+    ),
     ("Containers", "containers", (("state", "state", str), ("reason", "reason", str), ("count", "count", int))),
     ("Audited in a day", "audit", (("action", "action", str), ("day", "day", int), ("this hour", "hour", int))),
     ("Encrypted values", "keys", (("kid", "kid", str), ("enc", "enc", str), ("rows", "count", int))),

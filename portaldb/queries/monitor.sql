@@ -33,6 +33,22 @@ FROM public.monitor_audit_summary AS a
 GROUP BY a.action
 ORDER BY 2 DESC
 
+-- name: jobs
+-- A job that never succeeded is no older than what was applied last.
+SELECT
+    j.name::text AS name,
+    j.schedule,
+    j.is_active,
+    j.last_started_at,
+    j.last_result::text AS last_result,
+    extract(epoch FROM j.last_duration)::float8 AS last_seconds,
+    coalesce(
+        j.last_success_at, (SELECT max(m.started_at) FROM public._portaldb_migration AS m), clock_timestamp()
+    ) AS well_until,
+    clock_timestamp() AS now
+FROM public.job_status AS j
+ORDER BY 1
+
 -- name: runway
 SELECT r.* FROM public.monitor_audit_runway AS r
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -30,9 +31,24 @@ def database(make_database: MakeDatabase) -> str:
         SELECT c.id, 'ImagePullFailed', 'canary-message' FROM public.user_server_configs AS c;
         INSERT INTO public.audit_logs (user_id, action, timestamp)
         VALUES ('00000000-0000-4000-8000-00000000000a', 'login', now() + interval '5 years');
+        INSERT INTO public.job_runs (job, result, note, finished_at, runner)
+        VALUES ('cleanup-sessions', 'failed', 'canary-note', now(), 'pg_cron');
         """,
     )
     return url
+
+
+def nightly(*, result: str | None, well: int, is_active: bool = True, schedule: str = "0 2 * * *") -> dict[str, Any]:
+    """Return a job of two in the night, at noon, as the registry tells it: well until so many hours ago."""
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    return {
+        "name": "nightly",
+        "schedule": schedule,
+        "is_active": is_active,
+        "last_result": result,
+        "well_until": now - timedelta(hours=well),
+        "now": now,
+    }
 
 
 def test_monitor_shows_as_portal_monitor_what_is_wrong_and_no_tenant(
@@ -49,6 +65,7 @@ def test_monitor_shows_as_portal_monitor_what_is_wrong_and_no_tenant(
     alarms = " ".join(each["what"] + each["do"] for each in found["alarms"])
     assert "1 audit entries found no partition" in alarms
     assert "portaldb runner status" in alarms
+    assert "The job cleanup-sessions failed" in alarms
     shown = portaldb("monitor", database=watcher, check=True).stdout
     assert "ImagePullFailed" in shown
     assert "canary" not in shown
@@ -67,6 +84,13 @@ def test_monitor_shows_what_it_can_to_whom_it_can(database: str, login: Login, p
 @pytest.mark.parametrize(
     ("section", "rows", "told"),
     [
+        ("jobs", [nightly(result="failed", well=20)], "nightly failed"),
+        ("jobs", [nightly(result="lost", well=20)], "nightly was cut short"),
+        ("jobs", [nightly(result="succeeded", well=47)], "due at 2026-11-29 02:00 GMT and once more since"),
+        ("jobs", [nightly(result="unfinished", well=47)], "due at 2026-11-29 02:00"),
+        ("jobs", [nightly(result=None, well=33)], None),  # was due once, and may be about to
+        ("jobs", [nightly(result=None, well=47, is_active=False)], None),
+        ("jobs", [nightly(result=None, well=47, schedule="whenever")], None),
         ("runway", {"days_left": 3, "rows_in_default": 0}, "last 3 days"),
         ("runway", {"days_left": 90, "rows_in_default": 0}, None),
         (
@@ -129,6 +153,7 @@ def test_doctor_finds_what_is_planted_and_says_what_to_type(
     ask(database, "REVOKE SELECT ON public.users FROM portal_monitor")
     ask(server, f"ALTER DATABASE {name} RESET password_encryption")
     portaldb("init", database=database, check=True)
+    ask(database, "DELETE FROM public.job_runs")
     # a throwaway server is quick because it survives no crash, which is what the doctor says of it
     findings = json.loads(portaldb("doctor", "--json", database=database).stdout)["findings"]
     left = {each["what"] for each in findings if "No pg_dump" not in each["what"]}
