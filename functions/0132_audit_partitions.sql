@@ -129,11 +129,18 @@ BEGIN
     -- it. What is needed is told by days; a month takes all of its days at once, where none of them
     -- has a partition yet.
     v_ranges := ARRAY(
+        WITH there AS MATERIALIZED (
+            SELECT
+                p.starts,
+                p.ends
+            FROM public.audit_partitions() AS p
+        )
+
         SELECT DISTINCT
             CASE
                 WHEN v_daily OR EXISTS (
                     SELECT 1
-                    FROM public.audit_partitions() AS p
+                    FROM there AS p
                     WHERE
                         p.starts < date_trunc('month', n.day) + interval '1 month'
                         AND p.ends > date_trunc('month', n.day)
@@ -153,7 +160,7 @@ BEGIN
         ) AS n
         WHERE NOT EXISTS (
             SELECT 1
-            FROM public.audit_partitions() AS p
+            FROM there AS p
             WHERE p.starts <= n.day AND p.ends > n.day
         )
         ORDER BY 1

@@ -20,7 +20,8 @@ INSERT INTO public.jobs (name, schedule, command, repeats, description) VALUES
     'SELECT public.cleanup_job_runs();',
     true,
     'Prunes the history of jobs, and pg_cron''s own.'
-);
+)
+ON CONFLICT (name) DO NOTHING;
 
 DO $$
 BEGIN

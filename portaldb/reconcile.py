@@ -170,6 +170,8 @@ class _Planner:
                     self._state[key] = thing
                 else:
                     self._state.pop(key, None)
+        elif all(entry.kind == "job" for entry in touched.values()):
+            self._registry(section, migration, touched)
         else:
             self._mend(section, [key for key, entry in touched.items() if self._due(entry) == migration.id])
             self._rows_besides(section, migration)
@@ -251,6 +253,14 @@ class _Planner:
         else:
             section.heading += ": it makes no object, so it cannot be told whether it ran; take its text if it did not"
             section.text = "".join(f"-- {line}\n" for line in migration.script.text.splitlines())
+
+    def _registry(self, section: _Section, migration: Migration, touched: dict[str, manifest.Entry]) -> None:
+        """Take the text of the last migration that changes jobs, by their names, unless they are so already."""
+        due = [key for key, entry in touched.items() if self._due(entry) == migration.id]
+        if any(self._expected.get(key) != self._state.get(key) for key in due):
+            section.heading += ": the registry of jobs is not so, and this is its own text"
+            section.text = migration.script.text
+            self._state |= {key: self._expected[key] for key in due if key in self._expected}
 
     def _rows_besides(self, section: _Section, migration: Migration) -> None:
         for statement in statements_of(migration):

@@ -299,7 +299,9 @@ def by_psql(url: str, last: int) -> None:
     for migration in read(sql_root()):
         if migration.number <= last:
             # A person would not wait here either: nobody is at work.
-            text = migration.script.text.replace(" CONCURRENTLY", "")
+            text = migration.script.text
+            if not migration.script.transactional:
+                text = text.replace(" CONCURRENTLY", "")
             execute(url, f"SET ROLE mcp_admin; SET search_path = public; {text}")
 
 

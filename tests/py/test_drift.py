@@ -352,9 +352,9 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "different job cleanup-sessions",
     ),
     "makes a table that no crash survives": (
-        "ALTER TABLE public.jobs SET UNLOGGED",
-        "ALTER TABLE public.jobs SET LOGGED",
-        "different table public.jobs",
+        "ALTER TABLE public.job_runs SET UNLOGGED",
+        "ALTER TABLE public.job_runs SET LOGGED",
+        "different table public.job_runs",
     ),
     "opens a partition": (
         "ALTER TABLE public.audit_logs_2024_01 DISABLE ROW LEVEL SECURITY",
