@@ -286,6 +286,7 @@ def test_runner_that_is_killed_again_and_again_loses_track_of_nothing(
         kill(process)
     before = time.monotonic()
     process = portal.start(*options)
+    assert process.stderr and "connected" in process.stderr.readline()
     wanted = set(ask(portal.url, "SELECT id::text FROM user_server_configs WHERE enabled"))
 
     def agree() -> bool:

@@ -154,12 +154,12 @@ def test_verify_tells_a_rule_without_a_trial_and_an_unrelated_error(weaken: Weak
 def test_verify_sees_what_a_deleted_user_takes_along(weaken: Weaken, rule: str) -> None:
     """A foreign key with another ON DELETE is told with what became of the row."""
     told = weaken(
-        "ALTER TABLE public.audit_logs DROP CONSTRAINT audit_logs_user_id_fkey",
-        "ALTER TABLE public.audit_logs ADD CONSTRAINT audit_logs_user_id_fkey"
-        f" FOREIGN KEY (user_id) REFERENCES public.users (id) ON DELETE {rule}",
-        relation="public.audit_logs",
+        "ALTER TABLE public.teams DROP CONSTRAINT teams_created_by_fkey",
+        "ALTER TABLE public.teams ADD CONSTRAINT teams_created_by_fkey"
+        f" FOREIGN KEY (created_by) REFERENCES public.users (id) ON DELETE {rule}",
+        relation="public.teams",
     )
-    assert f"is {rule.lower()}; meant: refused by audit_logs_user_id_fkey" in told[0]
+    assert f"is {rule.lower()}; meant: refused by teams_created_by_fkey" in told[0]
 
 
 def test_verify_next_months_partition_is_tried(weaken: Weaken) -> None:

@@ -237,7 +237,7 @@ ATTACKS = [
     ("statistics", "ALTER TABLE public.teams DISABLE ROW LEVEL SECURITY; GRANT SELECT ON public.teams TO portal_app"),
     ("shadowed by temporary", "ALTER FUNCTION public.create_audit_log SET search_path = ''"),
     ("shadowed by schema", "ALTER FUNCTION public.app_narrowed_to() RESET search_path"),
-    ("remains", "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock(bigint) FROM PUBLIC"),
+    ("remains", "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_xact_lock_shared(bigint) FROM PUBLIC"),
     (
         "notifies",
         "CREATE OR REPLACE FUNCTION public.update_updated_at() RETURNS trigger LANGUAGE plpgsql AS "

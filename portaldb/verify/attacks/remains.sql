@@ -12,7 +12,7 @@ LISTEN portaldb_verify;
 NOTIFY portaldb_verify, 'sent by anyone'
 
 -- try: an advisory lock
-SELECT pg_try_advisory_xact_lock({number})
+SELECT pg_try_advisory_xact_lock_shared({number})
 
 -- try: definitions
 SELECT pg_get_expr(polqual, polrelid) FROM pg_catalog.pg_policy LIMIT 1
