@@ -12,6 +12,7 @@ from conftest import Login, MakeDatabase, Portaldb
 from support import ask, command, finish, one, paragraph, until, waits_for_lock
 
 from portaldb import jobs
+from portaldb.cluster import Cluster
 
 
 @pytest.fixture
@@ -251,9 +252,27 @@ def test_sync_without_pg_cron_says_what_to_do(url: str, portaldb: Portaldb) -> N
     assert "jobs run --daemon" in paragraph(portaldb("jobs", "sync", database=url), 4)
 
 
-def test_pg_cron_runs_a_job_and_fails_one(make_database: MakeDatabase, portaldb: Portaldb) -> None:
+@pytest.fixture
+def with_cron(portaldb: Portaldb) -> Iterator[str]:
+    """Make a server for pg_cron alone, whose scheduler ends for good when its database is dropped beneath it.
+
+    The jobs of the registry are off: at a quarter of an hour they would do the work of the test's.
+    """
+    cluster = Cluster.create_throwaway()
+    try:
+        url = cluster.url()
+        portaldb("init", database=url, check=True)
+        portaldb("migrate", database=url, check=True)
+        ask(url, "UPDATE public.jobs SET is_active = false")
+        portaldb("jobs", "sync", database=url, check=True)
+        yield url
+    finally:
+        cluster.destroy()
+
+
+def test_pg_cron_runs_a_job_and_fails_one(with_cron: str, portaldb: Portaldb) -> None:
     """pg_cron runs a job call by call and commits between; one that fails is in both histories; both are pruned."""
-    url = make_database("mcp_portal", migrate=True)
+    url = with_cron
     ask(
         url,
         "INSERT INTO public.users (azure_oid, email, role) VALUES ('a', 'a@example.org', 'standard_user'); "
