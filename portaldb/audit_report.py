@@ -1,6 +1,5 @@
 """What the commands of the audit trail tell a person."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +8,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from portaldb import report
 from portaldb.engine import Say
-
-_EVERY = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
 
 
 @contextmanager
@@ -37,12 +33,10 @@ def progress(say: Say) -> Iterator[Callable[[int, float], None]]:
 
 
 def _lines(say: Say) -> Callable[[int, float], None]:
-    told = time.monotonic()
+    due = report.now_and_then()
 
     def watch(done: int, part: float) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _EVERY:
-            told = time.monotonic()
+        if due():
             say(f"exporting: {done:,} entries, {part:.0%} of the time")
 
     return watch

@@ -107,8 +107,7 @@ def registry(connection: Connection) -> list[Job]:
     """Return the jobs by name; raise RefusedError where this database has no registry."""
     role = _role(connection)
     with db.reading(connection, role=role if role != "none" else None):
-        rows = connection.execute(query("jobs", "list")).fetchall()
-    return [Job(**row) for row in rows]
+        return _jobs(connection)
 
 
 def _role(connection: Connection) -> str:
@@ -151,7 +150,11 @@ def run(url: str, name: str) -> Run | None:
 def registry_of(connection: Connection) -> list[Job]:
     """Return the jobs, on a connection that is portal_maintenance already."""
     with translated("reading the registry of jobs"):
-        return [Job(**row) for row in connection.execute(query("jobs", "list")).fetchall()]
+        return _jobs(connection)
+
+
+def _jobs(connection: Connection) -> list[Job]:
+    return [Job(**row) for row in connection.execute(query("jobs", "list")).fetchall()]
 
 
 def _run(connection: Connection, name: str) -> Run | None:

@@ -1,6 +1,7 @@
 """Reports for people: tables that fit a terminal, in colour only there."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,21 @@ def _effect(effect: "Effect", size: "Size | None") -> Text:
         text += f", {'' if effect.certain else 'perhaps '}{' and '.join(work)} the table"
     rows = "never analysed" if size.rows is None else f"about {size.rows:,} rows"
     return Text(f"{text} ({rows}, {pretty_bytes(size.bytes)}): {effect.why}", style="red" if work else "yellow")
+
+
+def now_and_then(seconds: float = 5.0) -> Callable[[], bool]:
+    """Return what says yes once in so many seconds, for lines of progress where there is no terminal."""
+    told = time.monotonic()
+
+    def due() -> bool:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < seconds:
+            return False
+        told = now
+        return True
+
+    return due
 
 
 def _indent(text: str, by: str) -> str:

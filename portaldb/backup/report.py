@@ -1,6 +1,5 @@
 """What the commands of backups tell a person."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,9 +12,6 @@ from portaldb.backup.check import Checked
 from portaldb.backup.make import Made
 from portaldb.backup.restore import Planned, Restored
 from portaldb.drift import Outcome
-
-_EVERY = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
 
 
 def made(found: Made) -> None:
@@ -92,12 +88,10 @@ def progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], Callable
 
 
 def _lines(say: Callable[[str], None], doing: str) -> Callable[[int, int], None]:
-    told = time.monotonic()
+    due = report.now_and_then()
 
     def watch(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _EVERY:
-            told = time.monotonic()
+        if due():
             say(f"{doing}: {report.pretty_bytes(done)} of {report.pretty_bytes(max(total, done))}")
 
     return watch

@@ -18,8 +18,6 @@ from portaldb.encryption.rotation import Rotation
 from portaldb.engine import Say
 
 _COLOUR = {State.PRIMARY: "green", State.RETIRED: "dim"}
-_EVERY = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
 
 
 def keys(found: tuple[Key, ...], rows: Rows | None) -> None:
@@ -122,15 +120,12 @@ def progress(say: Say, doing: str) -> Iterator[tuple[Say, Callable[[int, int], N
 
 
 def _lines(say: Say, doing: str) -> Callable[[int, int], None]:
-    started = told = time.monotonic()
+    started, due = time.monotonic(), report.now_and_then()
 
     def watch(done: int, total: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told < _EVERY:
+        if not due():
             return
-        told = now
-        rate = done / (now - started)
+        rate = done / (time.monotonic() - started)
         left = f", about {max(total - done, 0) / rate:,.0f} s left" if rate else ""
         say(f"{doing}: {done:,} of {max(total, done):,} rows, {rate:,.0f} rows/s{left}")
 

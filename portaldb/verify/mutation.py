@@ -23,7 +23,7 @@ import psycopg
 from portaldb import database
 from portaldb.database import Connection, query
 from portaldb.errors import FindingsError
-from portaldb.report import console
+from portaldb.report import console, now_and_then
 from portaldb.source import Migration
 from portaldb.verify import coverage, found, inside, lints, mutants, run, tell, trial, trials
 from portaldb.verify.access import Access
@@ -123,13 +123,11 @@ def _progress() -> Iterator[Advance]:
     columns = (TextColumn("mutants"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("mutants", total=None)
-        told = time.monotonic()
+        due = now_and_then(_SILENT)
 
         def advance(done: int, total: int) -> None:
-            nonlocal told
             bar.update(task, completed=done, total=total)
-            if not out.is_terminal and time.monotonic() - told > _SILENT:
-                told = time.monotonic()
+            if not out.is_terminal and due():
                 out.print(f"{done:,} of {total:,} mutants tried")
 
         yield advance
